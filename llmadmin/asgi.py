@@ -1,0 +1,49 @@
+"""What an ASGI server runs: the gateway's own paths go to the gateway, all others to Django."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmadmin.settings")
+
+from django.core.asgi import get_asgi_application
+
+_django: Any = get_asgi_application()  # sets Django up: what follows imports models
+
+from gateway.app import ROOT, Gateway, Receive, Scope, Send  # noqa: E402
+
+# Below /v1, but views of the control plane.
+DJANGO_OWNS = frozenset({"llm", "user", "langfuse"})
+
+_gateway = Gateway()
+
+
+def gateway_owns(path: str) -> bool:
+    """Whether a path is the gateway's to answer."""
+    root, _, rest = path.removeprefix("/").partition("/")
+    return f"/{root}" == ROOT and rest.partition("/")[0] not in DJANGO_OWNS
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    match scope["type"]:
+        case "lifespan":
+            await _live(receive, send)
+        case "http" if gateway_owns(scope["path"]):
+            await _gateway(scope, receive, send)
+        case "http":
+            await _django(scope, receive, send)
+        case _:  # nothing here speaks WebSocket
+            await send({"type": "websocket.close", "code": 1000})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await _gateway.start()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await _gateway.close()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,104 @@
+"""The admin's first page: what there is, what fails, what is being done. A few indexed queries, and cached numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.core.cache import cache
+from django.db.models import Count, Model
+from django.http import HttpRequest
+from django.urls import reverse
+
+from core.clock import now
+from jobs.admin import state_html
+from jobs.models import Job, WorkerHeartbeat
+from jobs.services.heartbeats import WORKER_SILENT_AFTER_S
+from providers.models import LLM, VALID, LLMFactory
+from tenants.admin.common import state_badge, verdict_badge
+from tenants.models import Credential, CredentialState, Tenant, TenantLLM
+
+NUMBERS_CACHED_S = 60
+ROWS = 8
+_TROUBLED = (CredentialState.FAILING, CredentialState.QUARANTINED)
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """What this person may see of it."""
+    found: dict[str, Any] = {"tiles": [tile for tile in _tiles() if _sees(request, tile["permission"])]}
+    if _sees(request, "tenants.view_credential"):
+        found["credential_states"] = _numbers("credential-states", _credential_states)
+        found["troubled"] = _troubled()
+    if _sees(request, "jobs.view_job"):
+        found["job_states"] = _numbers("job-states", _job_states)
+        found["recent_jobs"] = [{"job": job, "state": state_html(job)} for job in Job.objects.order_by("-id")[:ROWS]]
+        found["workers"] = _workers()
+    return found
+
+
+def _sees(request: HttpRequest, permission: str) -> bool:
+    return bool(request.user.has_perm(permission) or request.user.has_perm(permission.replace(".view_", ".change_")))
+
+
+def _numbers(name: str, count: Callable[[], Any]) -> Any:
+    return cache.get_or_set(f"admin:dashboard:{name}", count, NUMBERS_CACHED_S)
+
+
+def _tiles() -> list[dict[str, Any]]:
+    totals = _numbers("totals", _totals)
+    return [
+        _tile("Factories", LLMFactory, totals["factories"], f"{totals['factories_on']} enabled"),
+        _tile("Models", LLM, totals["models"], f"{totals['priced']} priced"),
+        _tile("Tenants", Tenant, totals["tenants"], ""),
+        _tile("Credentials", Credential, totals["credentials"], ""),
+        _tile("Tenant models", TenantLLM, totals["tenant_llms"], ""),
+    ]
+
+
+def _totals() -> dict[str, int]:
+    return {
+        "factories": LLMFactory.objects.count(),
+        "factories_on": LLMFactory.objects.valid().count(),
+        "models": LLM.objects.count(),
+        "priced": LLM.objects.exclude(price_source="").count(),
+        "tenants": Tenant.objects.count(),
+        "credentials": Credential.objects.saved().count(),
+        "tenant_llms": TenantLLM.objects.count(),
+    }
+
+
+def _tile(title: str, model: type[Model], count: int, note: str) -> dict[str, Any]:
+    stem = f"{model._meta.app_label}_{model._meta.model_name}"
+    return {
+        "title": title,
+        "count": count,
+        "note": note,
+        "url": reverse(f"admin:{stem}_changelist"),
+        "permission": f"{model._meta.app_label}.view_{model._meta.model_name}",
+    }
+
+
+def _credential_states() -> list[tuple[str, str, int]]:
+    rows = Credential.objects.saved().order_by().values_list("state").annotate(Count("pk"))
+    found = dict(rows)
+    return [(state.value, str(state.label), found[state]) for state in CredentialState if found.get(state)]
+
+
+def _job_states() -> list[tuple[str, str, int]]:
+    rows = Job.objects.order_by().values_list("state").annotate(Count("pk"))
+    return sorted((state, state.replace("_", " "), count) for state, count in rows)
+
+
+def _troubled() -> list[dict[str, Any]]:
+    rows = Credential.objects.filter(state__in=_TROUBLED, status=VALID).select_related("tenant", "factory")
+    return [
+        {"credential": row, "state": state_badge(row), "verdict": verdict_badge(row.verdict)}
+        for row in rows.order_by("-checked_at")[:ROWS]
+    ]
+
+
+def _workers() -> list[dict[str, Any]]:
+    alive_since = now() - timedelta(seconds=WORKER_SILENT_AFTER_S)
+    rows = WorkerHeartbeat.objects.order_by("-seen_at")[:ROWS]
+    return [{"name": row.name, "seen_at": row.seen_at, "alive": row.seen_at >= alive_since} for row in rows]

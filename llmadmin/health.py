@@ -1,0 +1,118 @@
+"""What a load balancer asks: is this process alive, and does the whole work?
+
+/healthz answers as soon as the process serves requests, whatever else is broken: restarting it would not help.
+/readyz tells the truth about the parts that an answer depends on, and is 503 when one of them fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooSlow
+from functools import partial
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from psycopg_pool import PoolTimeout
+
+from gateway import store
+from jobs.services import broker
+from jobs.services.heartbeats import WORKER_SILENT_AFTER_S, worker_age_s
+
+PART_TIMEOUT_S = 3.0
+SNAPSHOT_OLD_AFTER_S = 15.0
+
+# A part that hangs keeps its thread, never the request; the next question then waits in line and is too slow as well.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="readiness")
+logger = structlog.get_logger(__name__)
+
+
+class NotReady(Exception):
+    """A part does not work; the text is for everybody to read."""
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    parts = check_parts()
+    ready = all(part["ok"] for part in parts.values())
+    return JsonResponse({"status": "ready" if ready else "not ready", "parts": parts}, status=200 if ready else 503)
+
+
+def check_parts() -> dict[str, dict[str, Any]]:
+    """Each part that an answer depends on: `ok`, and `detail` in words."""
+    database: Future[float | None] = _threads.submit(_read_heartbeat)
+    reachable = _threads.submit(broker.check)
+    return {
+        "database": _told(partial(_database, database)),
+        "broker": _told(partial(_broker, reachable)),
+        "worker": _told(partial(_worker, database)),
+        "snapshot": _told(_snapshot),
+    }
+
+
+def _told(check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"ok": True, "detail": check()}
+    except NotReady as failure:
+        return {"ok": False, "detail": str(failure)}
+
+
+def _read_heartbeat() -> float | None:
+    try:
+        return worker_age_s()
+    finally:
+        connection.close()
+
+
+def _database(answer: Future[float | None]) -> str:
+    try:
+        answer.result(timeout=PART_TIMEOUT_S)
+    except TooSlow:
+        raise NotReady("does not answer in time") from None
+    except (DatabaseError, PoolTimeout) as error:
+        logger.warning("readiness.database", error=type(error).__name__)
+        raise NotReady("does not answer") from None
+    return "answers"
+
+
+def _broker(answer: Future[None]) -> str:
+    try:
+        answer.result(timeout=PART_TIMEOUT_S)
+    except TooSlow:
+        raise NotReady("does not answer in time") from None
+    except OSError as error:
+        logger.warning("readiness.broker", error=str(error))
+        raise NotReady("does not take messages") from None
+    return "takes messages"
+
+
+def _worker(answer: Future[float | None]) -> str:
+    try:
+        age_s = answer.result(timeout=0)
+    except (TooSlow, DatabaseError, PoolTimeout):
+        raise NotReady("unknown while the database does not answer") from None
+    if age_s is None:
+        raise NotReady("no worker has been seen yet")
+    if age_s > WORKER_SILENT_AFTER_S:
+        raise NotReady(f"last seen {age_s:.0f} s ago")
+    return f"seen {age_s:.0f} s ago"
+
+
+def _snapshot() -> str:
+    age_s = store.age_s()
+    if age_s is None:
+        return "not served by this process"
+    if age_s > SNAPSHOT_OLD_AFTER_S:
+        raise NotReady(f"{age_s:.0f} s old")
+    return f"{age_s:.1f} s old"

@@ -1,0 +1,123 @@
+"""Reading what an upstream sent: JSON where JSON is expected, and a description of anything else."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from core.redact import redact
+from providers.errors import BadReply
+
+MAX_WORDS = 200
+_PEEK_BYTES = 8192
+_TAGS = re.compile(r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*>?")
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """The content type without its parameters, in lower case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def words(text: str, limit: int = MAX_WORDS) -> str:
+    """`text` on one line, without keys, tags or control characters, cut to `limit` characters."""
+    text = redact("".join(c if c.isprintable() else " " for c in text))
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def first_words(body: bytes) -> str:
+    """The beginning of a body that is not JSON, stripped of tags."""
+    peek = body[:_PEEK_BYTES].decode("utf-8", "replace")
+    text = " ".join(_TAGS.sub(" ", peek).split()) if "<" in peek else peek
+    if (title := re.search(r"(?is)<title[^>]*>(.*?)</title", peek)) and not text.startswith(title.group(1).strip()):
+        text = f"{title.group(1)} {text}"
+    return words(html.unescape(text))
+
+
+def what_came(headers: Mapping[str, str], body: bytes) -> str:
+    """A sentence that names the content type and the first words, for a hint."""
+    kind = words(media_type(headers), 60) or "no content type"
+    if not body.strip():
+        return f"An empty answer came ({kind})."
+    if b"\0" in body[:_PEEK_BYTES]:
+        return f"Binary data came ({kind})."
+    return f"What came is {kind}: “{first_words(body)}”."
+
+
+def load(headers: Mapping[str, str], body: bytes) -> Any:
+    """The JSON of a successful answer; raises BadReply that names what came instead."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise unexpected("The upstream's answer is not JSON.", headers, body) from None
+
+
+def load_object(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    data = load(headers, body)
+    if not isinstance(data, dict):
+        raise unexpected("The upstream's answer is not a JSON object.", headers, body)
+    return data
+
+
+def unexpected(message: str, headers: Mapping[str, str], body: bytes) -> BadReply:
+    """A BadReply whose hint names what came."""
+    return BadReply(message, hint=f"{what_came(headers, body)} {BadReply.default_hint}", step="parse")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What an error body says, whichever shape it has. `codes` are its structured codes in lower case."""
+
+    message: str = ""
+    codes: tuple[str, ...] = ()
+    structured: bool = False  # a JSON error object, not just any JSON or a web page
+
+    @property
+    def code(self) -> str:
+        """The most telling one: a name rather than a number that repeats the status."""
+        return next((code for code in self.codes if not code.isdigit()), self.codes[0] if self.codes else "")
+
+
+def read_problem(body: bytes) -> Problem:
+    """The error in a body. Understands the shapes of OpenAI, Google, FastAPI, Cohere, DashScope, Cloudflare, Baidu."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Problem(first_words(body))
+    if isinstance(data, list) and data:
+        data = data[0]
+    if not isinstance(data, dict):
+        return Problem(words(str(data)))
+    error = data.get("error") or data.get("errors") or data.get("base_resp") or data.get("detail") or data.get("Error")
+    if isinstance(error, list) and error:
+        error = error[0]
+    inner = error if isinstance(error, dict) else {}
+    message = _message(inner) or (error if isinstance(error, str) else "") or _message(data)
+    codes = tuple(dict.fromkeys((*_codes(inner), *_codes(data))))
+    named = isinstance(data.get("error"), dict | str) or data.get("object") == "error" or bool(codes)
+    return Problem(words(message, 300), codes, structured=bool(named))
+
+
+def _message(data: Mapping[str, Any]) -> str:
+    for name in ("message", "msg", "error", "error_msg", "errorMsg", "status_msg", "detail", "title", "Message"):
+        if isinstance(value := data.get(name), str) and value.strip():
+            return value
+    return ""
+
+
+def _codes(data: Mapping[str, Any]) -> list[str]:
+    codes = []
+    for name in ("code", "type", "status", "error_code", "errorCode", "status_code", "Code"):
+        value = data.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            codes.append(words(str(value).lower(), 80))
+    details = data.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(detail.get("reason"), str):
+            codes.append(words(detail["reason"].lower(), 80))
+    return codes

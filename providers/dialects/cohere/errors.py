@@ -1,0 +1,49 @@
+"""Answers that are not a success. Source: https://docs.cohere.com/reference/errors"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import orjson
+
+from providers.dialects.bodies import media_type, read_problem, unexpected
+from providers.dialects.failures import classify, make, retry_after_s
+from providers.errors import AuthenticationFailed, ModelNotFound, QuotaExceeded, TimedOut, UpstreamError
+
+_MONTHLY = re.compile(r"calls? ?(?:/|per|a) ?month|monthly|billing|spend(?:ing)? limit", re.I)
+
+
+def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Raise the error that this answer stands for, if it is not a success. An error's body is `{"message": …}`."""
+    if 200 <= status < 300:
+        if media_type(headers) == "text/html":
+            raise unexpected("A web page came instead of an answer of the API.", headers, body)
+        return
+    kind = _kind(status, body)
+    if kind is None:
+        raise classify(status, headers, body)
+    raise make(kind, read_problem(body), status=status, retry_after_s=retry_after_s(headers))
+
+
+def _kind(status: int, body: bytes) -> type[UpstreamError] | None:
+    """What Cohere means by statuses that others use otherwise, or not at all."""
+    if status == 498:  # an invalid or blocked token
+        return AuthenticationFailed
+    if status == 499:  # the request was cancelled
+        return TimedOut
+    message = _message(body)
+    if status == 404 and "model" in message.lower():
+        return ModelNotFound
+    if status == 429 and _MONTHLY.search(message):
+        return QuotaExceeded
+    return None
+
+
+def _message(body: bytes) -> str:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    message = data.get("message") if isinstance(data, dict) else None
+    return message if isinstance(message, str) else ""

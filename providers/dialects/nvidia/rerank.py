@@ -1,0 +1,60 @@
+"""Reranking: passages in, logits out, which become scores between 0 and 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from providers.dialects.base import json_request, require
+from providers.dialects.bodies import load_object, unexpected
+from providers.dialects.openai import rerank
+from providers.dialects.vocabulary import bad, put, refuse_others
+from providers.target import Target
+from providers.wire import Operation, Ranking, Score, UpstreamRequest
+
+
+def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
+    """Every document gets a score, best first, however few of them `top_n` asks for."""
+    require(payload, "query", "documents")
+    asked = target.quirks.apply_params(Operation.RERANK, payload)
+    refuse_others(asked, {"query", "documents", "top_n", "return_documents", "truncate"}, "nvidia")
+    documents = asked["documents"]
+    if not isinstance(asked["query"], str) or not isinstance(documents, list):
+        raise bad("The query is a text, and the documents are a list of texts.")
+    if not all(isinstance(document, str) for document in documents):
+        raise bad("A document is not a text.")
+    body: dict[str, Any] = {
+        "model": target.upstream_model,
+        "query": {"text": asked["query"]},
+        "passages": [{"text": document} for document in documents],
+    }
+    put(body, truncate=asked.get("truncate"))
+    return json_request(_url(target), body)
+
+
+def _url(target: Target) -> str:
+    """In the cloud each model has its own path; a NIM of one's own has one for the model that it serves."""
+    if target.own_base_url:
+        at = replace(target, quirks=replace(target.quirks, version_path="/v1"))
+        return at.url_for(Operation.RERANK, "/ranking")
+    name = target.upstream_model.rpartition("/")[2].replace(".", "_")
+    if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise bad("The model's name is not one of NVIDIA's.")
+    return target.url_for(Operation.RERANK, f"/{name}/reranking")
+
+
+def parse(headers: Mapping[str, str], body: bytes) -> Ranking:
+    data = load_object(headers, body)
+    if not isinstance(data.get("rankings"), list) and not data.get("error"):
+        raise unexpected("The answer holds no rankings.", headers, body)
+    ranking = rerank.parse(headers, body)
+    return replace(ranking, scores=[Score(place, _sigmoid(logit)) for place, logit in ranking])
+
+
+def _sigmoid(logit: float) -> float:
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    grown = math.exp(logit)
+    return grown / (1 + grown)

@@ -1,0 +1,35 @@
+"""What a signer is, and the care that a key needs on its way into a header."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from providers.errors import AuthenticationFailed
+from providers.target import CredentialFields
+from providers.wire import UpstreamRequest
+
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
+
+
+class Signer(Protocol):
+    """Returns the request with the credential's secret in it, which is revealed only for the request's origin."""
+
+    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest: ...
+
+
+def header_secret(request: UpstreamRequest, credential: CredentialFields, member: str = "") -> str:
+    """The key for a header of this request, "" if there is none; AuthenticationFailed if no header can hold it.
+
+    `member` names it where the secret is an object of settings, which is never sent as a whole.
+    """
+    key = credential.reveal(origin=request.origin, name=member or "api_key").strip()
+    if member and key.startswith("{"):
+        return ""
+    if key and not _HEADER_SAFE.fullmatch(key):
+        raise AuthenticationFailed(
+            "The key holds characters that no API key has.",
+            hint="Copy the key again: it seems to hold a line break, or letters that only look like Latin ones.",
+            step="sign",
+        )
+    return key

@@ -1,0 +1,21 @@
+"""`Authorization: Bearer <key>`; a request without a key goes unsigned. Source: https://www.rfc-editor.org/rfc/rfc6750"""
+
+from __future__ import annotations
+
+from providers.signers.base import Signer, header_secret
+from providers.target import CredentialFields
+from providers.wire import UpstreamRequest
+
+NAMES = ("bearer",)
+
+
+class Bearer:
+    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest:
+        key = header_secret(request, credential)
+        return request.with_headers({"Authorization": f"Bearer {key}"}) if key else request
+
+
+def make(argument: str) -> Signer:
+    if argument:
+        raise ValueError("it takes no argument")
+    return Bearer()

@@ -1,0 +1,20 @@
+"""No authentication: the secret, if there is one, is not even opened."""
+
+from __future__ import annotations
+
+from providers.signers.base import Signer
+from providers.target import CredentialFields
+from providers.wire import UpstreamRequest
+
+NAMES = ("none",)
+
+
+class Unsigned:
+    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest:
+        return request
+
+
+def make(argument: str) -> Signer:
+    if argument:
+        raise ValueError("it takes no argument")
+    return Unsigned()

@@ -1,0 +1,91 @@
+"""Where a call goes: factory, model, base URL, dialect, signer, quirks and credential, resolved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.errors import AppError
+from providers.base_urls import join_url
+from providers.errors import WrongURL
+from providers.quirks import Quirks
+from providers.wire import Operation
+
+if TYPE_CHECKING:
+    from core.secrets import OpenSecret
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFields:
+    """What a credential holds: its plain fields, and its secret, which shows itself only to its own origin.
+
+    Where a factory has several secret fields, the secret is a JSON object of them.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    secret: OpenSecret | None = None
+
+    def reveal(self, *, origin: str, name: str = "") -> str:
+        """The secret, or its part `name`, for a request to `origin`; "" if there is none."""
+        if self.secret is None:
+            return ""
+        text = self.secret.reveal(origin=origin)
+        if name and text.startswith("{"):
+            try:
+                packed = json.loads(text)
+            except ValueError:
+                return text
+            if isinstance(packed, dict) and name in packed:
+                return str(packed[name] or "")
+        return text
+
+    def settings(self, *, origin: str) -> dict[str, str]:
+        """The members of a secret that is an object, for a request to `origin`; raises WrongURL if it is another's."""
+        try:
+            members = json.loads(self.secret.reveal(origin=origin)) if self.secret is not None else {}
+        except AppError as error:
+            raise WrongURL(error.message, hint=error.hint, step="build") from None
+        except (ValueError, RecursionError):
+            return {}
+        if not isinstance(members, dict):
+            return {}
+        return {name: value for name, value in members.items() if isinstance(value, str)}
+
+    def __repr__(self) -> str:
+        return f"<CredentialFields {sorted(self.fields)} {'with' if self.secret is not None else 'without'} a secret>"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`model` is our name of the model.
+
+    `own_base_url`: the tenant gave the base URL, so the factory's bases for single operations do not count.
+    """
+
+    factory: str
+    model: str
+    base_url: str
+    dialect: str = "openai"
+    signer: str = "bearer"
+    quirks: Quirks = field(default_factory=Quirks)
+    credential: CredentialFields = field(default_factory=CredentialFields)
+    own_base_url: bool = False
+
+    @property
+    def upstream_model(self) -> str:
+        """What the upstream calls the model."""
+        return self.quirks.model_name(self.model, self.credential.fields)
+
+    def url_for(self, operation: Operation, default_path: str) -> str:
+        """The URL of an operation; raises WrongURL if the base URL is unusable."""
+        base = self.base_url
+        if not self.own_base_url:
+            base = self.quirks.base_url_for(operation) or base
+        path = self.quirks.path_for(operation, default_path)
+        try:
+            return join_url(base, self.quirks.version_path, path, endpoints=self.quirks.paths.values())
+        except ValueError as error:
+            reason = str(error)
+            raise WrongURL(f"{reason[:1].upper()}{reason[1:]}.", step="build") from None

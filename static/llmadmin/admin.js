@@ -1,0 +1,67 @@
+"use strict";
+// What the admin's own pages do in the browser: ask before, copy, and watch jobs. No inline handlers anywhere.
+(() => {
+    const POLL_MS = 1000, SLOWEST_MS = 15000;
+
+    document.addEventListener("submit", (event) => {
+        const question = event.target.dataset?.confirm;
+        if (question && !window.confirm(question)) event.preventDefault();
+    });
+
+    document.addEventListener("click", async (event) => {
+        const button = event.target.closest?.("[data-copy]");
+        if (!button) return;
+        const source = document.getElementById(button.dataset.copy);
+        try {
+            await navigator.clipboard.writeText(source.textContent);
+            button.textContent = "Copied";
+        } catch {  // no clipboard on plain HTTP: select it, so that Ctrl-C does it
+            window.getSelection().selectAllChildren(source);
+            button.textContent = "Press Ctrl-C";
+        }
+    });
+
+    // Elements with data-live=key are replaced by what their data-live-url answers, until that says "finished".
+    function watched() {
+        const byUrl = new Map();
+        for (const element of document.querySelectorAll("[data-live]")) {
+            const url = element.dataset.liveUrl;
+            if (!byUrl.has(url)) byUrl.set(url, []);
+            byUrl.get(url).push(element);
+        }
+        return byUrl;
+    }
+
+    async function poll(url, elements) {
+        const keys = elements.map((element) => element.dataset.live).slice(0, 100);
+        const response = await fetch(`${url}?keys=${encodeURIComponent(keys.join(","))}`, {
+            headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "error",
+        });
+        if (!response.ok) throw new Error(String(response.status));
+        const { items } = await response.json();
+        for (const element of elements) {
+            const item = items[element.dataset.live];
+            if (item && element.innerHTML !== item.html) element.innerHTML = item.html;
+            if (!item || item.finished) {
+                delete element.dataset.live;
+                element.dispatchEvent(new CustomEvent("live:finished", { bubbles: true }));
+            }
+        }
+    }
+
+    async function watch(delay) {
+        const targets = watched();
+        if (!targets.size) return;
+        let next = POLL_MS;
+        if (!document.hidden) {
+            try {
+                for (const [url, elements] of targets) await poll(url, elements);
+            } catch {
+                next = Math.min(delay * 2, SLOWEST_MS);
+            }
+        }
+        window.setTimeout(() => watch(next), next);
+    }
+
+    document.addEventListener("DOMContentLoaded", () => watch(POLL_MS));
+})();

@@ -1,0 +1,113 @@
+"""System checks of what is stored (`manage.py check --database default`, and every `migrate`).
+
+W010  stored keys that no configured key decrypts
+W011  a factory may call networks that it should not
+W012  the catalogue names dialects that are not installed
+W013  the catalogue names signers that are not installed
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from core.checks import network_messages
+from core.secrets import SecretError
+from providers import dialects, signers
+from providers.models import LLMFactory
+from tenants.models import Credential
+
+SAMPLE = 200
+
+Messages = list[CheckMessage]
+Check = Callable[..., Messages]
+
+
+def of_stored_rows(check: Callable[[str], Messages]) -> Check:
+    """Registers a check that reads the database; it has nothing to say before the tables are as the code expects."""
+
+    @register(Tags.database)
+    def checked(app_configs: Sequence[AppConfig] | None, databases: Iterable[str] | None = None, **_: Any) -> Messages:
+        if "default" not in (databases or ()):
+            return []
+        try:
+            executor = MigrationExecutor(connections["default"])
+            ours = [key for key in executor.loader.graph.leaf_nodes() if key[0] in ("jobs", "providers", "tenants")]
+            return [] if executor.migration_plan(ours) else check("default")
+        except DatabaseError:
+            return []  # that it cannot be reached is said by others
+
+    return checked
+
+
+@of_stored_rows
+def check_stored_keys(database: str) -> Messages:
+    rows = Credential.objects.using(database).exclude(secret=None).only("id", "tenant_id", "secret")
+    newest, oldest = rows.order_by("-id")[: SAMPLE // 2], rows.order_by("id")[: SAMPLE // 2]
+    sample = {row.pk: row for row in [*newest, *oldest]}
+    unreadable = [pk for pk, row in sample.items() if not _is_readable(row)]
+    if not unreadable:
+        return []
+    if len(unreadable) == len(sample):
+        said = f"None of the {len(sample)} stored keys looked at can be decrypted."
+    else:
+        said = (
+            f"{len(unreadable)} of {len(sample)} stored keys looked at cannot be decrypted, {unreadable[0]} among them."
+        )
+    return [
+        Warning(
+            said,
+            hint="Start with the keys they were saved under (FIELD_ENCRYPTION_KEY, or keys.json in DATA_DIR). "
+            "manage.py rotate_secrets --dry-run names every one.",
+            id="llmadmin.W010",
+        )
+    ]
+
+
+def _is_readable(row: Credential) -> bool:
+    try:
+        row.open_secret()
+    except SecretError:
+        return False
+    return True
+
+
+@of_stored_rows
+def check_factory_networks(database: str) -> Messages:
+    rows = LLMFactory.objects.using(database).exclude(allowed_networks=[]).values_list("name", "allowed_networks")
+    return [
+        message
+        for name, networks in rows
+        for message in network_messages(networks, f"The factory {name}", Warning, "W011", "W011")
+    ]
+
+
+@of_stored_rows
+def check_dialects(database: str) -> Messages:
+    return _missing(database, "dialect", dialects.is_installed, "W012")
+
+
+@of_stored_rows
+def check_signers(database: str) -> Messages:
+    return _missing(database, "signer", signers.is_installed, "W013")
+
+
+def _missing(database: str, column: str, is_installed: Callable[[str], bool], check_id: str) -> Messages:
+    used = Counter(LLMFactory.objects.using(database).valid().order_by().values_list(column, flat=True))
+    missing = {name: count for name, count in used.items() if not is_installed(name)}
+    if not missing:
+        return []
+    listed = ", ".join(f"“{name}” ({count} factories)" for name, count in sorted(missing.items()))
+    return [
+        Warning(
+            f"The catalogue names a {column} that is not installed: {listed}.",
+            hint=f"Those factories cannot be called. Install the package that has the {column}, or disable them.",
+            id=f"llmadmin.{check_id}",
+        )
+    ]

@@ -1,0 +1,80 @@
+"""Which model a tenant uses for each type when a call names none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from core import audit
+from core.audit import Actor
+from core.errors import InvalidInput
+from providers.llm_types import LLMType
+from providers.models import LLM, VALID
+from tenants.models import DEFAULT_MODEL_COLUMNS, Tenant, TenantLLM
+
+TYPE_OF_COLUMN = {column: kind for kind, column in DEFAULT_MODEL_COLUMNS.items()}
+MAX_LENGTH = 256
+
+
+@transaction.atomic
+def set_default_models(tenant: Tenant, *, values: Mapping[str, str], actor: Actor) -> Tenant:
+    """Choose default models: `{"llm_id": "name@factory"}`; "" clears one, a column that is not named stays.
+
+    Each must be an enabled model of the tenant (or one that a self-deployed factory offers to everybody) that has the
+    column's type. A value that does not change is not looked at again, so that a form can send all of them back.
+    """
+    tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
+    faults: dict[str, list[str]] = {}
+    changes: dict[str, dict[str, str]] = {}
+    for column, value in values.items():
+        if column not in TYPE_OF_COLUMN:
+            faults[column] = [f"Not a default model. Known: {', '.join(TYPE_OF_COLUMN)}."]
+            continue
+        before = getattr(tenant, column)
+        chosen = value.strip() if isinstance(value, str) else value
+        try:
+            if chosen and chosen != before:
+                chosen = _find(tenant, chosen, TYPE_OF_COLUMN[column])
+        except InvalidInput as error:
+            faults[column] = [str(error)]
+            continue
+        if chosen != before:
+            changes[column] = {"from": before, "to": chosen}
+    if faults:
+        raise InvalidInput("Some of the default models cannot be chosen.", fields=faults)
+    if changes:
+        for column, change in changes.items():
+            setattr(tenant, column, change["to"])
+        tenant.save(update_fields=[*changes, "updated_at"])
+        audit.record("tenant.defaults_changed", actor=actor, tenant_id=tenant.pk, target=tenant.name, changes=changes)
+    return tenant
+
+
+def choosable(tenant: Tenant) -> tuple[QuerySet[TenantLLM], QuerySet[LLM]]:
+    """The tenant's own enabled models, and those that self-deployed factories offer to everybody."""
+    own = TenantLLM.objects.for_tenant(tenant).saved().filter(status=VALID, factory__status=VALID)
+    return own, LLM.objects.valid().filter(factory__status=VALID, factory__self_deployed=True)
+
+
+def _find(tenant: Tenant, wanted: str, kind: LLMType) -> str:
+    """The full name of the one model that is meant; raises InvalidInput that says what to choose from."""
+    if not isinstance(wanted, str) or len(wanted) > MAX_LENGTH or not wanted.isprintable():
+        raise InvalidInput("This is not a model's name.")
+    name, _, factory = wanted.rpartition("@")
+    meant = Q(llm_name=name, factory__name=factory) | Q(llm_name=wanted)
+    found: dict[str, set[str]] = {}
+    for rows in choosable(tenant):
+        for llm_name, factory_name, types in rows.filter(meant).values_list("llm_name", "factory__name", "model_types"):
+            found.setdefault(f"{llm_name}@{factory_name}", set()).update(types)
+    if wanted in found:  # as written it names exactly one
+        found = {wanted: found[wanted]}
+    if not found:
+        raise InvalidInput(f"“{wanted}” is not an enabled model of this tenant.")
+    fitting = sorted(full_name for full_name, types in found.items() if kind.value in types)
+    if not fitting:
+        raise InvalidInput(f"“{wanted}” is not a model for {kind.value}.")
+    if len(fitting) > 1:
+        raise InvalidInput(f"“{wanted}” could be any of: {', '.join(fitting)}.")
+    return fitting[0]

@@ -1,0 +1,1 @@
+"""What the llm_app endpoints do, whichever envelope they answer in."""

@@ -1,0 +1,97 @@
+"""Rows to look at, and people who look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from core.audit import SYSTEM
+from jobs.models import Job, JobState
+from providers.models import LLM, LLMFactory
+from tenants.models import ApiToken, Credential, Membership, Probe, Role, Tenant, TenantLLM
+from tenants.services import credentials
+from tests.people import make_tenant, make_token, make_user
+
+KEY = "sk-admin-test-0123456789"
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    return make_user("root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    def make(user: User) -> Client:
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def admin(root: User, client_of: Callable[[User], Client]) -> Client:
+    return client_of(root)
+
+
+@pytest.fixture
+def member_of(db: None, client_of: Callable[[User], Client]) -> Callable[[str], Client]:
+    """The client of a staff user of one group."""
+
+    def make(group: str) -> Client:
+        user = make_user(group.replace(" ", "-"), is_staff=True)
+        user.groups.add(Group.objects.get(name=group))
+        return client_of(user)
+
+    return make
+
+
+@pytest.fixture
+def factory(db: None) -> LLMFactory:
+    factory = LLMFactory.objects.create(
+        name="Acme",
+        tags="LLM",
+        base_url="https://api.acme.test/v1",
+        credential_fields=[
+            {"name": "api_key", "label": "API key", "secret": True, "required": True},
+            {"name": "region", "label": "Region", "secret": False, "default": "eu", "choices": ["eu", "us"]},
+        ],
+    )
+    LLM.objects.create(factory=factory, llm_name="acme-chat", model_types=["chat"], max_tokens=8192)
+    LLM.objects.create(factory=factory, llm_name="acme-embed", model_types=["embedding"])
+    return factory
+
+
+@pytest.fixture
+def tenant(root: User) -> Tenant:
+    return make_tenant("Blue", owner=root)
+
+
+@pytest.fixture
+def credential(tenant: Tenant, factory: LLMFactory) -> Credential:
+    return credentials.create(tenant=tenant, factory=factory, values={"api_key": KEY}, actor=SYSTEM)
+
+
+def fill(count: int) -> None:
+    """`count` tenants, each with a member, a key, a model, a token, a probe and a job."""
+    start = Tenant.objects.count()
+    for number in range(start, start + count):
+        tenant = make_tenant(f"Tenant {number:05}")
+        factory = LLMFactory.objects.create(name=f"Factory {number:05}", dialect="openai")
+        LLM.objects.create(factory=factory, llm_name=f"model-{number}", model_types=["chat"])
+        user = make_user()
+        Membership.objects.create(tenant=tenant, user=user, role=Role.OWNER)
+        credential = credentials.create(tenant=tenant, factory=factory, values={"api_key": KEY}, actor=SYSTEM)
+        TenantLLM.objects.create(
+            tenant=tenant, credential=credential, factory=factory, llm_name=f"model-{number}", model_types=["chat"]
+        )
+        make_token(tenant, user=user)
+        job = Job.objects.create(type="probe", tenant_id=tenant.pk, created_by=user, state=JobState.COMPLETED)
+        Probe.objects.create(
+            tenant=tenant, credential=credential, factory=factory, job=job, verdict="ok", step="done", llm_name="x"
+        )
+    assert ApiToken.objects.count() >= count

@@ -1,0 +1,126 @@
+"""A third party's simulator of LLM vendors: npm's @copilotkit/aimock, installed and started on loopback."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.processes import end_with_the_tests
+from tests.live.stack import fetch, free_port
+
+VERSION = "1.43.0"
+API_KEY = "sk-aimock-0123456789abcdef"
+DIMENSIONS = 8
+FIXTURES: dict[str, Any] = {
+    "fixtures": [
+        {
+            "match": {"endpoint": "embedding"},
+            "response": {"embedding": [round(0.1 * n, 1) for n in range(1, DIMENSIONS + 1)]},
+        },
+        {
+            "match": {"userMessage": "weather", "hasToolResult": False},
+            "response": {
+                "toolCalls": [{"name": "get_weather", "arguments": '{"city": "Berlin"}'}],
+                "reasoning": "The tool knows the weather.",
+            },
+        },
+        {"match": {"userMessage": "weather", "hasToolResult": True}, "response": {"content": "It is sunny."}},
+        {
+            "match": {"userMessage": "too often"},
+            "response": {"error": {"message": "Slow down", "type": "limit"}, "status": 429, "retryAfter": 7},
+        },
+        {"match": {"userMessage": "busy"}, "response": {"error": {"message": "Busy", "type": "busy"}, "status": 529}},
+        {
+            "match": {"userMessage": "break off"},
+            "response": {"content": "This sentence has no end."},
+            "chunkSize": 4,
+            "latency": 30,
+            "truncateAfterChunks": 3,
+        },
+        {"match": {}, "response": {"content": "Hello from aimock."}},
+    ]
+}
+
+
+@dataclass(frozen=True)
+class Aimock:
+    """The started simulator; `base_url` ends in /v1. It knows one key, and remembers what it was asked."""
+
+    base_url: str
+    api_key: str = API_KEY
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """The requests it has had since `forget()`, oldest first."""
+        status, body = fetch(f"{self.base_url.removesuffix('/v1')}/__aimock/journal", token=self.api_key)
+        assert status == 200, body
+        return json.loads(body)
+
+    def forget(self) -> None:
+        request = urllib.request.Request(
+            f"{self.base_url.removesuffix('/v1')}/__aimock/reset/journal",
+            method="POST",
+            headers={"Authorization": f"Bearer {self.api_key}"},
+        )
+        urllib.request.urlopen(request, timeout=5).close()
+
+
+def installed() -> Path:
+    """The folder it is installed in; skips the test, with the reason, where that cannot be."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("npm and node are not installed: aimock cannot be")
+    folder = Path(tempfile.gettempdir()) / f"llmadmin-aimock-{VERSION}-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        pytest.skip(f"{folder} belongs to somebody else")
+    package = folder / "node_modules" / "@copilotkit" / "aimock"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test processes come here at once
+        if not (package / "package.json").exists():
+            command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(
+                [*command, f"@copilotkit/aimock@{VERSION}"], capture_output=True, text=True, timeout=180
+            )
+            if done.returncode:
+                pytest.skip(f"npm could not install aimock: {done.stderr.strip()[-300:]}")
+    return package
+
+
+@pytest.fixture(scope="session")
+def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aimock]:
+    package, folder, port = installed(), tmp_path_factory.mktemp("aimock"), free_port()
+    (folder / "fixtures.json").write_text(json.dumps(FIXTURES))
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["node", str(package / "dist" / "cli.js"), "--port", str(port), "--fixtures", "fixtures.json"],
+            cwd=folder,
+            env={**os.environ, "AIMOCK_API_KEYS": API_KEY},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=end_with_the_tests,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + 30
+        while fetch(f"{url}/health")[0] != 200:
+            if process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"aimock did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield Aimock(f"{url}/v1")
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,243 @@
+"""docs/api.md is what the endpoints answer. `WRITE_DOCS=1 pytest tests/api/test_docs.py` writes it anew."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+
+from gateway.app import Gateway
+from jobs.services.heartbeats import worker_seen
+from providers.models import LLM, LLMFactory
+from tenants.models import ApiToken, Membership, Tenant
+from tests.api.examples import Page
+from tests.api.test_tenancy import ENDPOINTS
+from tests.api.world import bearer, session
+from tests.fakes.upstream import KEY, FakeUpstream
+from tests.gateway.test_app import get
+from tests.people import make_member, make_token, make_user
+
+pytest_plugins = ["tests.fakes.plugin"]
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+INTRODUCTION = """# REST API
+
+Everything that the admin shows to a tenant, for programs. The OpenAPI document is at `/api/schema/`, a page to try it
+at `/api/docs/`. Each example below was run, and shows what was asked and answered; ids, tokens and dates are made up.
+
+**Who is asking.** Send `Authorization: Bearer <token>` (the classic bare `Authorization: <token>` works too), or the
+session cookie of somebody who logged in; their writes need the CSRF token as `X-CSRFToken`. A token belongs to one
+tenant. A person who belongs to several acts for the one that was made for them, else for the oldest;
+`X-Tenant-Id: <id>` chooses.
+
+| scope | lets a token |
+|---|---|
+| `read` | see the tenant's models, credentials (never their keys), probes and jobs |
+| `write` | change them, if its maker is an owner or admin of the tenant now |
+| `invoke` | call models through the gateway |
+
+**Errors** are problem documents (RFC 9457, `application/problem+json`) with a stable `code`, often a `hint`, and
+`fields` where an input is to blame. What belongs to another tenant answers 404, like what does not exist.
+
+| status | when |
+|---|---|
+| 400 | the request is not valid; a field that does not exist or cannot be set is an error too |
+| 401 | no token, or one that is unknown, expired or revoked |
+| 403 | the role or the scope is not enough |
+| 404 | it does not exist, or is not yours |
+| 405, 413, 415 | wrong method, too large, not JSON |
+| 409 | it clashes with what is there |
+| 422 | a key was tested and does not work: `probes` says why |
+| 429 | too many requests: wait `Retry-After` seconds |
+
+**Lists** come in pages: `?page=2&page_size=100` (50 unless told, at most 200), with `count`, `next` and `previous`.
+Probes, jobs and audit events are timelines, newest first: follow `next`. Filters are query parameters; `?search=` and
+`?ordering=-created_at` work where the OpenAPI document names them. The last slash of a path may be left out.
+"""
+
+
+@pytest.fixture
+def tenant(transactional_db: None, upstream: FakeUpstream, loopback_allowed: None) -> Tenant:
+    factory = LLMFactory.objects.create(
+        name="Vendor", tags="LLM,TEXT EMBEDDING", base_url=upstream.url, docs_url="https://vendor.example/keys"
+    )
+    for name, kind, price in (("fake-chat", "chat", "2.5"), ("fake-embedding", "embedding", None)):
+        source = {"input_price": price, "output_price": price, "price_source": "operator"} if price else {}
+        LLM.objects.create(factory=factory, llm_name=name, model_types=[kind], max_tokens=8192, **source)
+    tenant = Tenant.objects.create(name="Acme", email="it@acme.example")
+    Membership.objects.create(tenant=tenant, user=make_user("ada"), role="owner")
+    make_member(tenant, user=make_user("bob"))
+    make_user("eve")
+    return tenant
+
+
+def run(tenant: Tenant) -> Page:
+    token = make_token(tenant, user=User.objects.get(username="ada"))
+    page = Page(bearer(token))
+    ApiToken.objects.update(name="automation")
+    _catalogue(page)
+    _people(page, tenant)
+    saved = _credentials(page)
+    _models(page, saved)
+    _history(page)
+    _gateway(page, token)
+    _health(page)
+    return page
+
+
+def _catalogue(page: Page) -> None:
+    page.chapter("Catalogue", "Which vendors there are, what they ask of a credential, and which models they offer.")
+    factory = page.ask("List factories", "get", "/api/factories/?type=chat")["results"][0]["id"]
+    page.ask("A factory", "get", f"/api/factories/{factory}/")
+    model = page.ask("List models", "get", "/api/models/?type=chat&priced=true")["results"][0]["id"]
+    page.ask("A model", "get", f"/api/models/{model}/")
+
+
+def _people(page: Page, tenant: Tenant) -> None:
+    page.chapter("Tenants, members and tokens", "Who the caller is, whom it acts for, and with which rights.")
+    page.ask("Who am I?", "get", "/api/me/")
+    page.ask("List my tenants", "get", "/api/tenants/")
+    page.ask("A tenant", "get", f"/api/tenants/{tenant.pk}/")
+    page.ask("Change a tenant", "patch", f"/api/tenants/{tenant.pk}/", {"email": "ml@acme.example"})
+    machine, page.client = page.client, session(User.objects.get(username="ada"))
+    made = page.ask("Make a tenant (logged in)", "post", "/api/tenants/", {"name": "Acme Labs"})
+    page.ask("Delete a tenant with all it owns (an owner, logged in)", "delete", f"/api/tenants/{made['id']}/")
+    page.client = machine
+    page.ask("List members", "get", "/api/members/")
+    member = page.ask("Let somebody in", "post", "/api/members/", {"username": "eve", "role": "member"})["id"]
+    page.ask("A member", "get", f"/api/members/{member}/")
+    page.ask("Change a role", "patch", f"/api/members/{member}/", {"role": "admin"})
+    page.ask("Let somebody go", "delete", f"/api/members/{member}/")
+    body = {"name": "Chat frontend", "scopes": ["read", "invoke"], "expires_at": "2099-12-31T00:00:00Z"}
+    token = page.ask("Make a token: shown in this answer and never again", "post", "/api/tokens/", body)["id"]
+    page.ask("List tokens", "get", "/api/tokens/?search=frontend")
+    page.ask("A token", "get", f"/api/tokens/{token}/")
+    page.ask("Revoke a token", "delete", f"/api/tokens/{token}/")
+
+
+def _credentials(page: Page) -> str:
+    page.chapter(
+        "Credentials",
+        "A tenant's keys. A new key is tested first and saved only if it works; the answer waits up to `PROBE_WAIT`\n"
+        "(20 s) and is 202 with the job to poll after that, or at once with `Prefer: respond-async`. With\n"
+        '`"test": false` it is saved untested. A key is never shown again: only its last four characters.',
+    )
+    body: dict[str, Any] = {"factory": "Vendor", "values": {"api_key": KEY}, "label": "production"}
+    saved = page.ask("Add a key that works", "post", "/api/credentials/", body)["id"]
+    wrong = {**body, "label": "second", "values": {"api_key": "sk-wrong-0123456789"}}
+    page.ask("Add a key that does not", "post", "/api/credentials/", wrong)
+    third = {**body, "label": "third"}
+    page.ask("Add a key and do not wait", "post", "/api/credentials/", third, Prefer="respond-async")
+    page.ask("List credentials", "get", "/api/credentials/?state=ok&search=production")
+    page.ask("A credential", "get", f"/api/credentials/{saved}/")
+    page.ask("Change a credential", "patch", f"/api/credentials/{saved}/", {"label": "main"})
+    page.ask("Test a saved key now", "post", f"/api/credentials/{saved}/test/", {})
+    untested = page.client.post(
+        "/api/credentials/", {**body, "label": "old", "test": False}, content_type="application/json"
+    ).json()["id"]
+    page.ask("Delete a key and its models", "delete", f"/api/credentials/{untested}/")
+    return str(saved)
+
+
+def _models(page: Page, saved: str) -> None:
+    page.chapter("Tenant models", "Which models the tenant may use, each through one credential.")
+    page.ask("List the tenant's models", "get", f"/api/tenant-models/?type=chat&credential={saved}")
+    body = {"credential": saved, "llm_name": "fake-vision", "model_types": ["image2text"], "max_tokens": 4096}
+    row = page.ask("Add a model that the catalogue does not have", "post", "/api/tenant-models/", body)["id"]
+    page.ask("A model of the tenant", "get", f"/api/tenant-models/{row}/")
+    page.ask("Disable a model", "patch", f"/api/tenant-models/{row}/", {"status": "0"})
+    page.ask("Take a model away", "delete", f"/api/tenant-models/{row}/")
+
+
+def _history(page: Page) -> None:
+    page.chapter("Probes, jobs and the audit log", "What was tested, what is being done, and who changed what.")
+    probe = page.ask("List probes", "get", "/api/probes/?verdict=bad_key&page_size=1")["results"][0]["id"]
+    page.ask("A probe", "get", f"/api/probes/{probe}/")
+    job = page.ask("List jobs", "get", "/api/jobs/?state=completed&page_size=1")["results"][0]["id"]
+    page.ask("A job", "get", f"/api/jobs/{job}/")
+    page.ask("Cancel a job (one that is over stays as it is)", "post", f"/api/jobs/{job}/cancel/")
+    page.ask("Do a job again (only one that did not succeed)", "post", f"/api/jobs/{job}/retry/")
+    event = page.ask("List audit events", "get", "/api/audit-events/?action=member.added&page_size=1")
+    page.ask("An audit event", "get", f"/api/audit-events/{event['results'][0]['id']}/")
+    page.chapter("Errors", "All in one form.")
+    page.ask("A field that does not exist", "post", "/api/tokens/", {"name": "x", "scopes": ["god"], "admin": True})
+    page.ask("Nothing there", "get", "/api/credentials/00000000000000000000000000000000/")
+    page.client = bearer("lla_expired")
+    page.ask("Nobody we know", "get", "/api/me/")
+
+
+def _gateway(page: Page, token: str) -> None:
+    page.chapter(
+        "Gateway",
+        "One OpenAI-compatible address for applications: set an OpenAI client's `base_url` to `…/v1` and its key\n"
+        "to an API token with the scope `invoke` (or `read`). A model is called `name@factory`; what a token may\n"
+        "not use is not there.",
+    )
+    for title, path, sent in (
+        ("The models that can be called now", "/v1/models", token),
+        ("One model", "/v1/models/fake-chat@Vendor", token),
+        ("A model that is not there", "/v1/models/gpt-4o@OpenAI", token),
+        ("A token that is not valid", "/v1/models", "lla_expired"),
+    ):
+        answer = get(path, sent)
+        told = [f"WWW-Authenticate: {value}" for name, value in answer.headers.items() if name == "www-authenticate"]
+        blocks, _ = page.written([f"GET {path}"], None, answer.status, told, answer.body)
+        page.text += f"\n### {title}\n\n{blocks}"
+
+
+def _health(page: Page) -> None:
+    page.chapter(
+        "Health",
+        "For load balancers and monitoring, without a token. `/healthz`: this process serves requests. `/readyz`: the\n"
+        "parts that an answer depends on work, too; 503 if one does not.",
+    )
+    page.client = Client()
+    page.ask("Alive", "get", "/healthz")
+    with _serving_the_gateway():
+        page.ask("Not ready", "get", "/readyz")
+        worker_seen("worker@host")
+        page.ask("Ready", "get", "/readyz")
+
+
+@contextmanager
+def _serving_the_gateway() -> Iterator[None]:
+    """This process as a server's, which has a gateway in it."""
+    started, ended = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        gateway = Gateway()
+        await gateway.start()
+        started.set()
+        await asyncio.to_thread(ended.wait)
+        await gateway.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert started.wait(10)
+    yield
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("jobs_run_at_once")
+def test_the_page_shows_an_example_of_every_endpoint_as_it_answers_now(tenant: Tenant) -> None:
+    page = run(tenant)
+    text = INTRODUCTION + page.render()
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(text)
+    for name, method in ENDPOINTS:
+        try:
+            path = reverse(name).rstrip("/") + "/"
+        except NoReverseMatch:
+            path = reverse(name, args=["1"]).replace("/1", "/{id}").rstrip("/") + "/"
+        assert (path, method) in page.shown, f"{method} {path} has no example"
+    assert PAGE.read_text() == text
+    assert KEY not in text.replace(f'"api_key": "{KEY}"', "")

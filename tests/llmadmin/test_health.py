@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from core.clock import now
+from jobs.models import WorkerHeartbeat
+from jobs.services.heartbeats import worker_seen
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def failing(client: Client) -> list[str]:
+    """The parts that /readyz complains of; its status must agree."""
+    answer = client.get("/readyz")
+    found = [name for name, part in answer.json()["parts"].items() if not part["ok"]]
+    assert answer.status_code == (503 if found else 200)
+    assert answer["Cache-Control"].startswith("max-age=0")
+    return found
+
+
+def test_it_is_ready_when_a_worker_has_just_been_seen(client: Client) -> None:
+    worker_seen("worker@here")
+    assert failing(client) == []
+
+
+def test_it_is_not_ready_before_any_worker_was_seen(client: Client) -> None:
+    assert failing(client) == ["worker"]
+
+
+def test_it_is_not_ready_when_the_worker_has_gone_silent(client: Client) -> None:
+    WorkerHeartbeat.objects.create(name="worker@here", seen_at=now() - timedelta(seconds=61))
+    assert failing(client) == ["worker"]
+
+
+def test_it_is_not_ready_without_its_broker_and_says_no_address(client: Client, settings: Any) -> None:
+    worker_seen("worker@here")
+    settings.REDIS_URL = "redis://user:secret-of-redis@127.0.0.1:1/0"
+    assert failing(client) == ["broker"]
+    body = json.dumps(client.get("/readyz").json())
+    assert "secret-of-redis" not in body
+    assert "127.0.0.1" not in body
+
+
+def test_it_is_not_ready_without_its_queue_folder(client: Client, settings: Any, tmp_path: Any) -> None:
+    worker_seen("worker@here")
+    settings.REDIS_URL, settings.QUEUE_DIR = "", tmp_path / "gone"
+    assert failing(client) == ["broker"]
+
+
+def test_being_alive_asks_nobody_else(client: Client, settings: Any, django_assert_num_queries: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    with django_assert_num_queries(0):
+        answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_is_only_read(client: Client, path: str) -> None:
+    assert client.post(path).status_code == 405
+    assert client.head(path).status_code in {200, 503}

@@ -1,0 +1,58 @@
+"""What each wire format is tested against, operation by operation; docs/providers.md shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from providers.wire import Operation
+
+KINDS: Mapping[str, str] = {
+    "documentation": "exchanges written after the vendor's documentation, and answers of any other shape",
+    "llama.cpp": "a real server of another project, on a socket",
+    "aimock": "a mock server of another project, on a socket",
+    "socket": "our own fake server, on a socket",
+}
+_ALL = ("documentation", "llama.cpp", "aimock", "socket")
+_MOCKED = ("documentation", "aimock")
+_FAKED = ("documentation", "socket")
+
+EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
+    "anthropic": {Operation.CHAT: _MOCKED},
+    "bedrock": {
+        Operation.CHAT: _MOCKED,
+        Operation.EMBEDDINGS: ("documentation",),
+        Operation.RERANK: ("documentation",),
+    },
+    "cohere": {
+        Operation.CHAT: _MOCKED,
+        Operation.EMBEDDINGS: _MOCKED,
+        Operation.RERANK: _MOCKED,
+        Operation.TRANSCRIPTION: ("documentation",),
+    },
+    "dashscope": {
+        Operation.RERANK: ("documentation",),
+        Operation.SPEECH: ("documentation",),
+        Operation.TRANSCRIPTION: ("documentation",),
+    },
+    "deepgram": {Operation.TRANSCRIPTION: ("documentation",)},
+    "fish_audio": {Operation.SPEECH: _FAKED},
+    "gemini": {Operation.CHAT: _MOCKED, Operation.EMBEDDINGS: _MOCKED},
+    "mineru": {Operation.OCR: _FAKED},
+    "mistral_ocr": {Operation.OCR: _FAKED},
+    "nvidia": {Operation.RERANK: _FAKED},
+    "ollama": {Operation.CHAT: _MOCKED, Operation.EMBEDDINGS: _MOCKED},
+    "openai": {
+        Operation.CHAT: _ALL,
+        Operation.EMBEDDINGS: _ALL,
+        Operation.RERANK: ("documentation", "llama.cpp", "socket"),
+        Operation.TRANSCRIPTION: _FAKED,
+        Operation.SPEECH: _FAKED,
+    },
+    "paddleocr": {Operation.OCR: _FAKED},
+    "perplexity": {Operation.EMBEDDINGS: _FAKED},
+    "replicate": {Operation.CHAT: ("documentation",), Operation.EMBEDDINGS: ("documentation",)},
+    "tei": {
+        Operation.EMBEDDINGS: _FAKED,
+        Operation.RERANK: ("documentation", "llama.cpp", "socket"),
+    },
+}

@@ -1,0 +1,286 @@
+"""DashScope's own API against its documentation, and over real sockets."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+import wave
+from typing import Any
+
+import pytest
+from django.conf import settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.netguard import parse_networks
+from core.secrets import OpenSecret
+from providers.calls import call
+from providers.dialects import for_type, get
+from providers.errors import BadReply, BadRequest, ContentFiltered, RateLimited, Unsupported, UpstreamError
+from providers.llm_types import LLMType
+from providers.probe_payloads import check_reply, probe_payload
+from providers.quirks import Quirks
+from providers.target import CredentialFields, Target
+from providers.upstream import Policy
+from providers.wire import Operation, Ranking, Speech, Transcript
+from tests.fakes.upstream import KEY, FakeUpstream
+from tests.providers import exchanges
+from tests.providers.exchanges import JSON, golden
+
+POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
+SSE = {"content-type": "text/event-stream"}
+dashscope = get("dashscope")
+row = json.loads((settings.CATALOG_DIR / "tongyi-qianwen.json").read_text())
+QUIRKS = Quirks.from_data(row[0]["fields"]["quirks"])
+HEARD = {"output": {"choices": [{"message": {"content": [{"text": "Hello."}]}}]}}
+
+
+def with_audio(case: dict[str, Any]) -> dict[str, Any]:
+    return (
+        {**case, "payload": {**case["payload"], "file": base64.b64decode(case["audio"])}} if "audio" in case else case
+    )
+
+
+def events(*datas: Any) -> bytes:
+    return "".join(
+        f"id:{i}\nevent:result\n:HTTP_STATUS/200\ndata:{json.dumps(d)}\n\n" for i, d in enumerate(datas)
+    ).encode()
+
+
+def spoken(samples: bytes) -> dict[str, Any]:
+    return {"output": {"audio": {"data": base64.b64encode(samples).decode(), "url": ""}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        ("rerank", Operation.RERANK),
+        ("speech", Operation.SPEECH),
+        ("transcription_qwen", Operation.TRANSCRIPTION),
+        ("transcription_fun", Operation.TRANSCRIPTION),
+    ],
+)
+def test_a_request_is_built_as_documented(name: str, operation: Operation) -> None:
+    exchanges.check_request(dashscope, operation, with_audio(golden("dashscope", name)))
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://h",
+        "https://h/compatible-mode/v1",
+        "https://h/compatible-mode/v1/",
+        "https://h/compatible-mode/v1/chat/completions",
+        "https://h/compatible-mode",
+        "https://h/compatible-api/v1",
+        "https://h/api/v1",
+        "https://h/api/v1/services/rerank/text-rerank/text-rerank",
+    ],
+)
+def test_the_native_paths_are_found_beside_the_compatible_ones(base_url: str) -> None:
+    to = Target("F", "gte-rerank-v2", base_url, quirks=QUIRKS, own_base_url=True)
+    request = dashscope.build(Operation.RERANK, {"query": "q", "documents": ["d"]}, to)
+    assert request.url == "https://h/api/v1/services/rerank/text-rerank/text-rerank"
+
+
+def test_a_host_named_api_keeps_its_name() -> None:
+    to = Target("F", "gte-rerank-v2", "https://api/v1", quirks=QUIRKS)
+    assert dashscope.build(Operation.RERANK, {"query": "q", "documents": ["d"]}, to).url.startswith("https://api/")
+
+
+def test_a_ranking_is_a_list_of_positions_and_scores() -> None:
+    case = golden("dashscope", "rerank")
+    parsed = exchanges.reply(dashscope, Operation.RERANK, case)
+    assert isinstance(parsed, Ranking)
+    assert [list(score) for score in parsed] == case["parsed"]
+    assert parsed.usage == case["usage"]
+
+
+@pytest.mark.parametrize("name", ["transcription_qwen", "transcription_fun"])
+def test_a_transcript_is_its_text(name: str) -> None:
+    case = golden("dashscope", name)
+    assert exchanges.reply(dashscope, Operation.TRANSCRIPTION, case) == Transcript(case["parsed"], case["usage"])
+
+
+def test_audio_without_speech_is_an_empty_transcript() -> None:
+    body = json.dumps({"code": "InvalidParameter", "message": "ASR_RESPONSE_HAVE_NO_WORDS"}).encode()
+    assert dashscope.parse(Operation.TRANSCRIPTION, 400, JSON, body) == Transcript("")
+    empty = {"output": {"choices": [{"message": {"content": []}}]}}
+    assert dashscope.parse(Operation.TRANSCRIPTION, 200, JSON, json.dumps(empty).encode()) == Transcript("")
+
+
+def test_pieces_of_speech_become_one_wav_file() -> None:
+    case = golden("dashscope", "speech")
+    parsed = dashscope.parse(Operation.SPEECH, 200, case["reply"]["headers"], events(*case["reply"]["events"]))
+    assert isinstance(parsed, Speech)
+    assert parsed.media_type == "audio/wav"
+    with wave.open(io.BytesIO(parsed.audio)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
+        assert list(struct.unpack("<3h", file.readframes(3))) == case["parsed"]["samples"]
+
+
+def test_speech_that_is_a_wav_file_stays_as_it_is() -> None:
+    parsed = dashscope.parse(Operation.SPEECH, 200, JSON, json.dumps(spoken(b"RIFF....WAVE")).encode())
+    assert parsed == Speech(b"RIFF....WAVE", "audio/wav")
+
+
+@pytest.mark.parametrize("name", ["error", "result"])
+def test_an_error_within_the_stream_is_raised(name: str) -> None:
+    failed = json.dumps({"code": "DataInspectionFailed", "message": "m"})
+    with pytest.raises(ContentFiltered):
+        dashscope.parse(
+            Operation.SPEECH, 200, SSE, events(spoken(b"\0\0")) + f"event:{name}\ndata:{failed}\n\n".encode()
+        )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        events({"output": {"audio": {"data": "", "url": "https://h/x.wav"}}}),
+        events({"output": {"audio": {"data": "!"}}}),
+        events([1]),
+        b"data:{\n\n",
+        b"",
+        b"data:" + b"x" * 5_000_000,
+    ],
+)
+def test_speech_without_audio_is_a_bad_reply(body: bytes) -> None:
+    with pytest.raises(BadReply):
+        dashscope.parse(Operation.SPEECH, 200, SSE, body)
+
+
+@pytest.mark.parametrize(
+    "case", golden("dashscope", "errors")["cases"], ids=lambda case: str(case.get("json", case))[:60]
+)
+def test_an_error_is_a_member_of_the_tree(case: dict[str, Any]) -> None:
+    exchanges.check_error(dashscope, Operation.RERANK, case)
+
+
+@pytest.mark.parametrize(
+    ("operation", "payload", "model", "kind"),
+    [
+        (Operation.RERANK, {"query": "q", "documents": []}, "m", BadRequest),
+        (Operation.RERANK, {"query": "q", "documents": [1]}, "m", BadRequest),
+        (Operation.RERANK, {"query": 1, "documents": ["d"]}, "m", BadRequest),
+        (Operation.RERANK, {"query": "q", "documents": ["d"], "top_n": 0}, "m", BadRequest),
+        (Operation.RERANK, {"query": "q", "documents": ["d"], "x": 1}, "m", Unsupported),
+        (Operation.SPEECH, {"input": 1}, "qwen3-tts-flash", BadRequest),
+        (Operation.SPEECH, {"input": "Hi", "response_format": "mp3"}, "qwen3-tts-flash", Unsupported),
+        (Operation.SPEECH, {"input": "Hi", "speed": 2}, "qwen3-tts-flash", Unsupported),
+        (Operation.SPEECH, {"input": "Hi"}, "qwen3-tts-flash-realtime", Unsupported),
+        (Operation.SPEECH, {"input": "Hi"}, "sambert-zhiru-v1", Unsupported),
+        (Operation.TRANSCRIPTION, {"file": b"a"}, "paraformer-v2", Unsupported),
+        (Operation.TRANSCRIPTION, {"file": b"a"}, "fun-asr", Unsupported),
+        (Operation.TRANSCRIPTION, {"file": b"a"}, "qwen3-asr-flash-filetrans", Unsupported),
+        (Operation.TRANSCRIPTION, {"file": b"a"}, "qwen3-asr-flash-realtime-2026-02-10", Unsupported),
+        (Operation.TRANSCRIPTION, {"file": b"a", "enable_itn": True}, "fun-asr-flash-2026-06-15", Unsupported),
+        (Operation.TRANSCRIPTION, {"file": b"a", "response_format": "srt"}, "qwen3-asr-flash", Unsupported),
+        (Operation.TRANSCRIPTION, {"file": "a"}, "qwen3-asr-flash", BadRequest),
+        (Operation.TRANSCRIPTION, {"file": b"a", "prompt": 1}, "qwen3-asr-flash", BadRequest),
+        (Operation.TRANSCRIPTION, {"file": b"a", "media_type": "a/b;c,d"}, "qwen3-asr-flash", BadRequest),
+        (Operation.TRANSCRIPTION, {"file": bytes(8 * 1024 * 1024)}, "qwen3-asr-flash", BadRequest),
+        (Operation.CHAT, {"messages": []}, "m", Unsupported),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(
+    operation: Operation, payload: Any, model: str, kind: type[UpstreamError]
+) -> None:
+    with pytest.raises(kind) as caught:
+        dashscope.build(operation, payload, Target("F", model, "https://h"))
+    assert caught.value.step == "build"
+
+
+def test_nothing_is_streamed() -> None:
+    with pytest.raises(Unsupported):
+        dashscope.decoder(Operation.SPEECH)
+
+
+NAMES = ["output", "results", "index", "relevance_score", "audio", "data", "choices", "message", "content", "text"]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*NAMES, "sentence", "sentences", "code"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values, st.sampled_from(sorted(dashscope.operations)), st.sampled_from([200, 302, 400, 404, 429, 500]))
+def test_no_answer_raises_anything_but_upstream_errors(data: Any, operation: Operation, status: int) -> None:
+    for shape in (data, {"output": data}, {"output": {"choices": [{"message": {"content": data}}]}}):
+        for headers, body in ((JSON, json.dumps(shape).encode()), (SSE, events(shape))):
+            try:
+                dashscope.parse(operation, status, headers, body)
+            except UpstreamError as error:
+                assert error.step
+
+
+@given(st.binary(max_size=200), st.sampled_from([JSON, SSE]), st.sampled_from(sorted(dashscope.operations)))
+def test_no_bytes_raise_anything_but_upstream_errors(
+    body: bytes, headers: dict[str, str], operation: Operation
+) -> None:
+    with pytest.raises(UpstreamError):
+        dashscope.parse(operation, 200, headers, body)
+
+
+# The row that we ship
+
+
+def test_each_type_of_the_row_goes_to_its_path_on_the_one_host() -> None:
+    base_url, model = (
+        row[0]["fields"]["base_url"],
+        {LLMType.TTS: "qwen3-tts-flash", LLMType.SPEECH2TEXT: "qwen3-asr-flash"},
+    )
+    urls = {}
+    for kind in LLMType:
+        if kind is not LLMType.OCR:
+            dialect, operation = for_type(kind, QUIRKS.dialect_for(kind) or row[0]["fields"]["dialect"])
+            to = Target("F", model.get(kind, "m"), base_url, quirks=QUIRKS)
+            urls[kind] = dialect.build(operation, probe_payload(kind, QUIRKS), to).url
+    host = "https://dashscope.aliyuncs.com"
+    generation = f"{host}/api/v1/services/aigc/multimodal-generation/generation"
+    assert urls == {
+        LLMType.CHAT: f"{host}/compatible-mode/v1/chat/completions",
+        LLMType.IMAGE2TEXT: f"{host}/compatible-mode/v1/chat/completions",
+        LLMType.EMBEDDING: f"{host}/compatible-mode/v1/embeddings",
+        LLMType.RERANK: f"{host}/api/v1/services/rerank/text-rerank/text-rerank",
+        LLMType.TTS: generation,
+        LLMType.SPEECH2TEXT: generation,
+    }
+
+
+ANSWERS: dict[LLMType, tuple[str, str, bytes, str]] = {
+    LLMType.RERANK: (
+        *("gte-rerank-v2", "/api/v1/services/rerank/text-rerank/text-rerank"),
+        b'{"output": {"results": [{"index": 0, "relevance_score": 0.5}]}}',
+        "application/json",
+    ),
+    LLMType.TTS: (
+        *("qwen3-tts-flash", "/api/v1/services/aigc/multimodal-generation/generation"),
+        events(spoken(b"\1\0")),
+        "text/event-stream",
+    ),
+    LLMType.SPEECH2TEXT: (
+        *("qwen3-asr-flash", "/api/v1/services/aigc/multimodal-generation/generation"),
+        json.dumps(HEARD).encode(),
+        "application/json",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_a_probe_of_each_type_says_ok(upstream: FakeUpstream, kind: LLMType) -> None:
+    model, path, answer, content_type = ANSWERS[kind]
+    upstream.raw(path, answer, content_type=content_type)
+    dialect, operation = for_type(kind, str(QUIRKS.dialect_for(kind)))
+    credential = CredentialFields({}, OpenSecret(KEY, f"http://127.0.0.1:{upstream.port}"))
+    base_url = f"{upstream.root}/compatible-mode/v1"
+    to = Target("F", model, base_url, dialect.name, "bearer", QUIRKS, credential, own_base_url=True)
+    check_reply(kind, call(to, operation, probe_payload(kind, QUIRKS), policy=POLICY))
+    assert upstream.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+    upstream.rate_limited(path, retry_after="7")
+    with pytest.raises(RateLimited) as caught:
+        call(to, operation, probe_payload(kind, QUIRKS), policy=POLICY)
+    assert caught.value.retry_after_s == 7

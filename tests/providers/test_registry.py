@@ -1,0 +1,109 @@
+"""Dialects are found, not listed; and finding them is cheap."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from providers import dialects
+from providers.dialects import UnknownDialect
+from providers.errors import Unsupported
+from providers.llm_types import LLMType
+from providers.wire import Operation, operation_for
+
+IMPORT_BUDGET_S = 0.1
+_CHILD = """
+import sys, time
+started = time.process_time()
+import providers.dialects
+importing = time.process_time() - started
+import providers.signers, providers.quirks, providers.probe_payloads
+providers.dialects.get("openai")
+providers.signers.names()
+heavy = {"django", "aiohttp", "openai", "pydantic", "celery", "cryptography", "requests"} & set(sys.modules)
+print(importing, ",".join(sorted(heavy)))
+"""
+
+
+def test_importing_the_dialects_is_fast_and_pulls_no_framework() -> None:
+    runs = []
+    for _ in range(3):  # its own time on the processor, and the best of three: the machine may be busy
+        out = subprocess.run([sys.executable, "-c", _CHILD], capture_output=True, text=True, check=True).stdout
+        seconds, _, heavy = out.strip().partition(" ")
+        assert heavy == ""
+        runs.append(float(seconds))
+        if runs[-1] < IMPORT_BUDGET_S:
+            break
+    assert min(runs) < IMPORT_BUDGET_S
+
+
+def test_the_openai_dialect_is_found_with_what_it_can_do() -> None:
+    assert "openai" in dialects.names()
+    assert dialects.operations("openai") == set(Operation) - {Operation.OCR}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LLMType if kind is not LLMType.OCR])
+def test_a_model_type_leads_to_a_dialect_and_an_operation(kind: LLMType) -> None:
+    dialect, operation = dialects.for_type(kind, "openai")
+    assert dialect.name == "openai"
+    assert operation is operation_for(kind)
+
+
+def test_a_type_that_a_dialect_does_not_have_is_unsupported() -> None:
+    with pytest.raises(Unsupported, match="ocr"):
+        dialects.for_type("ocr", "openai")
+
+
+def test_an_unknown_dialect_names_the_known_ones() -> None:
+    with pytest.raises(UnknownDialect) as caught:
+        dialects.get("klingon")
+    assert "openai" in caught.value.hint
+    assert isinstance(caught.value, Unsupported)
+
+
+class Shouting:
+    """A dialect as a third party would ship it."""
+
+    name = "shouting"
+    operations = frozenset({Operation.CHAT})
+
+    def build(self, *args: Any) -> Any:
+        raise Unsupported
+
+    def parse(self, *args: Any) -> Any:
+        raise Unsupported
+
+    def decoder(self, *args: Any) -> Any:
+        raise Unsupported
+
+
+class Usurper(Shouting):
+    name = "openai"
+
+
+shouting, usurper, nonsense = Shouting(), Usurper(), object()
+
+
+def test_third_parties_add_dialects_but_neither_replace_nor_break_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A package that is installed for real, as far as Python can tell."""
+    info = tmp_path / "third_party-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
+    lines = [f"{name} = {__name__}:{name}" for name in ("shouting", "usurper", "nonsense", "missing")]
+    (info / "entry_points.txt").write_text("\n".join([f"[{dialects.ENTRY_POINTS}]", *lines]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    built_in = set(dialects.names())
+    dialects._registry.cache_clear()
+    try:
+        assert dialects.get("shouting") is shouting
+        assert dialects.get("openai") is not usurper
+        assert set(dialects.names()) == built_in | {"shouting"}
+        assert len(caplog.records) == 3
+    finally:
+        dialects._registry.cache_clear()

@@ -1,0 +1,1 @@
+"""Metering: usage records, roll-ups, budgets, reports. Above `tenants`, below `gateway`."""
