@@ -29,6 +29,7 @@ class Progress:
     """The step that a call is at, and what its body is written to."""
 
     step: str = "dns"
+    sending: str = "send"  # the step after the connection stands: a small body is gone with the headers
     transport: asyncio.Transport | None = None
 
     async def abort(self) -> None:
@@ -64,6 +65,14 @@ class Connector(aiohttp.TCPConnector):
             ttl_dns_cache=10,
             **options,
         )
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        if (state := progress.get()) is not None:
+            state.step = state.sending
+        return connection
 
 
 def make_socket(allowed: Networks, info: Any) -> socket.socket:

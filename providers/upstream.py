@@ -7,6 +7,8 @@ dns → connect → tls → send → headers → body.
     response = await send(request, policy)                 # one call
     async with Pool() as pool:                             # many calls over kept connections
         response = await send(request, policy, pool=pool)
+        async with await open(request, policy, pool=pool) as exchange:
+            async for chunk in exchange.chunks(): ...      # an answer that is read as it comes
 """
 
 from __future__ import annotations
@@ -15,44 +17,44 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from functools import cache
+from typing import Protocol
 
 import aiohttp
 from yarl import URL
 
 from core.netguard import Networks
+from providers import network_errors
 from providers.dialects.bodies import words
-from providers.errors import (
-    AddressBlocked,
-    BadReply,
-    BadRequest,
-    TimedOut,
-    Unreachable,
-    UpstreamError,
-    WrongURL,
-)
-from providers.sockets import Blocked, Connector, Progress, progress
+from providers.errors import BadReply
+from providers.network_errors import UNSENT
+from providers.sockets import Connector, Progress, progress
 from providers.wire import UpstreamRequest, UpstreamResponse
+
+__all__ = ["UNSENT", "Exchange", "Policy", "Pool", "open", "send"]
 
 CHUNK_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024  # of one header line; at most MAX_HEADERS of them
 MAX_HEADERS = 128
 KEEPALIVE_S = 30
-UNSENT = ("dns", "connect", "tls")  # steps at which nothing has reached the upstream
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a call may do. `allowed_networks` are the non-public networks that staff approved for its factory."""
+    """What a call may do. `allowed_networks` are the non-public networks that staff approved for its factory.
+
+    `first_byte_timeout_s` bounds the time until the answer begins, `idle_timeout_s` the time in which nothing more of
+    it comes; None leaves both to the total.
+    """
 
     allowed_networks: Networks = ()
     connect_timeout_s: float = 10.0
     total_timeout_s: float = 60.0
     max_body_bytes: int = 16 * 1024 * 1024
     verify_tls: bool = True
+    first_byte_timeout_s: float | None = None
+    idle_timeout_s: float | None = None
 
 
 class Pool:
@@ -64,7 +66,8 @@ class Pool:
 
     def session(self, policy: Policy) -> aiohttp.ClientSession:
         key = (policy.allowed_networks, policy.verify_tls)
-        if key not in self._sessions:
+        session = self._sessions.get(key)
+        if session is None:
             connector = Connector(
                 allowed=policy.allowed_networks,
                 verify_tls=policy.verify_tls,
@@ -72,7 +75,7 @@ class Pool:
                 limit_per_host=self._limit_per_host,
                 keepalive_timeout=KEEPALIVE_S,
             )
-            self._sessions[key] = aiohttp.ClientSession(
+            session = self._sessions[key] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
@@ -81,10 +84,9 @@ class Pool:
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
                 max_headers=MAX_HEADERS,
-                trace_configs=[_trace()],
                 skip_auto_headers=("User-Agent", "Content-Type"),
             )
-        return self._sessions[key]
+        return session
 
     async def close(self) -> None:
         sessions, self._sessions = self._sessions, {}
@@ -104,66 +106,220 @@ async def send(request: UpstreamRequest, policy: Policy, *, pool: Pool | None = 
         async with Pool(limit=1) as own:
             return await send(request, policy, pool=own)
     started = time.monotonic()
-    async with _opened(request, policy, pool) as response:
-        body = bytearray()
-        async for chunk in _chunks(response, policy.max_body_bytes):
-            body += chunk
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return UpstreamResponse(response.status, headers, bytes(body), round((time.monotonic() - started) * 1000))
+    async with await open(request, policy, pool=pool) as exchange:
+        body = await exchange.read()
+        return UpstreamResponse(exchange.status, exchange.headers, body, round((time.monotonic() - started) * 1000))
 
 
-@asynccontextmanager
-async def _opened(request: UpstreamRequest, policy: Policy, pool: Pool) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The response once its headers are here; failures until the end of the block become UpstreamErrors."""
-    state = Progress()
+async def open(request: UpstreamRequest, policy: Policy, *, pool: Pool) -> Exchange:
+    """Send, and come back when the answer's headers are here, whatever its status; raises UpstreamError if none come.
+
+    Leave the exchange as a context manager, or `close()` it: an answer that was not read to its end costs the
+    connection, and the upstream sees that nobody listens any more.
+    """
+    body = request.body
+    large = body is not None and len(body) > CHUNK_BYTES
+    state = Progress(sending="send" if large else "headers")
+    watch = _Watch(policy.total_timeout_s)
     token = progress.set(state)
+    response: aiohttp.ClientResponse | None = None
     try:
-        try:
-            async with (
-                asyncio.timeout(policy.total_timeout_s),
-                pool.session(policy).request(
-                    request.method,
-                    URL(request.url, encoded=True),
-                    headers={"Accept-Encoding": "identity", **request.headers},
-                    data=_Body(request.body, state) if request.body is not None else None,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=policy.connect_timeout_s),
-                ) as response,
-            ):
-                state.step = "body"
-                yield response
-        finally:
-            progress.reset(token)
-    except UpstreamError:
-        raise
+        watch.begin(policy.first_byte_timeout_s)
+        response = await pool.session(policy).request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers={"Accept-Encoding": "identity", **request.headers},
+            data=_Body(body, state) if large and body is not None else body,
+            allow_redirects=False,
+            timeout=_connect_within(policy.connect_timeout_s),
+        )
+    except asyncio.CancelledError:
+        if not watch.took():
+            raise
+        if state.step == "send":
+            await state.abort()
+        if state.step in UNSENT:
+            raise network_errors.connect_timed_out(state.step, watch.limit_s) from None
+        raise network_errors.timed_out(state.step, watch.limit_s) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
         if state.step == "send":
             await state.abort()
-        raise _as_upstream_error(error, state.step, policy) from None
+        raise network_errors.of(error, state.step, connect_timeout_s=policy.connect_timeout_s) from None
+    finally:
+        watch.end()
+        progress.reset(token)
+        if response is None:
+            watch.stop()
+    return Exchange(response, policy, watch)
 
 
-async def _chunks(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIterator[bytes]:
-    """The body, decompressed if it came compressed all the same, and never more than `max_bytes` of it."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip", "deflate", ""):
-        raise BadReply(f"The answer is compressed as {words(encoding, 20)}, which was not asked for.", step="body")
-    if (response.content_length or 0) > max_bytes:
-        raise _too_large(max_bytes)
-    inflate = zlib.decompressobj(wbits=47) if encoding in ("gzip", "x-gzip", "deflate") else None
-    total = 0
-    async for raw in response.content.iter_chunked(CHUNK_BYTES):
-        chunk = raw
-        if inflate is not None:
-            try:
-                chunk = inflate.decompress(raw, max_bytes - total + 1)
-            except zlib.error:
-                raise BadReply("The answer is not compressed as it claims.", step="body") from None
-        total += len(chunk)
-        if total > max_bytes:
-            raise _too_large(max_bytes)
-        yield chunk
-    if inflate is not None and total and not inflate.eof:
-        raise BadReply("The compressed answer was cut off.", step="body")
+class Exchange:
+    """An answer whose headers are here and whose body is still to be read, once: by `read` or by `chunks`."""
+
+    __slots__ = ("_policy", "_response", "_watch", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, policy: Policy, watch: _Watch) -> None:
+        self.status = response.status
+        self._response, self._policy, self._watch = response, policy, watch
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case."""
+        return {name.lower(): value for name, value in self._response.headers.items()}
+
+    async def read(self) -> bytes:
+        """The whole body; raises UpstreamError if it is cut off, stalls or is larger than the policy allows."""
+        first = b""
+        parts: list[bytes] = []
+        async for chunk in self.chunks():
+            if not first:
+                first = chunk
+            else:
+                parts.append(chunk)
+        return b"".join((first, *parts)) if parts else first
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, decompressed if it came compressed all the same; raises UpstreamError as `read`."""
+        limit = self._policy.max_body_bytes
+        if (self._response.content_length or 0) > limit:
+            raise _too_large(limit)
+        encoding = self._response.headers.get("Content-Encoding")
+        inflate = None if encoding is None else _inflater(encoding)
+        total = 0
+        while raw := await self._next():
+            chunk = raw
+            if inflate is not None:
+                try:
+                    chunk = inflate.decompress(raw, limit - total + 1)
+                except zlib.error:
+                    raise BadReply("The answer is not compressed as it claims.", step="body") from None
+            total += len(chunk)
+            if total > limit:
+                raise _too_large(limit)
+            if chunk:
+                yield chunk
+        if inflate is not None and total and not inflate.eof:
+            raise BadReply("The compressed answer was cut off.", step="body")
+
+    async def _next(self) -> bytes:
+        """What has come since the last time; b"" at the end."""
+        content, watch, policy = self._response.content, self._watch, self._policy
+        if content.is_eof() and content.at_eof():
+            return b""
+        try:
+            watch.begin(policy.idle_timeout_s)
+            return await content.readany()
+        except asyncio.CancelledError:
+            if not watch.took():
+                raise
+            if policy.idle_timeout_s is not None and watch.limit_s == policy.idle_timeout_s:
+                raise network_errors.stalled(watch.limit_s) from None
+            raise network_errors.timed_out("body", watch.limit_s) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise network_errors.of(error, "body", connect_timeout_s=policy.connect_timeout_s) from None
+        finally:
+            watch.end()
+
+    def close(self) -> None:
+        """Let go of it. Its connection is kept for the next call only if the body was read to its end."""
+        self._watch.stop()
+        self._response.close()
+
+    async def __aenter__(self) -> Exchange:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
+
+
+class _Watch:
+    """All time limits of a call with one timer, which costs next to nothing while bytes keep coming.
+
+    Time counts only between `begin` and `end`: a reader that is slow itself is not the upstream's fault.
+    """
+
+    __slots__ = (
+        "_armed_for",
+        "_cancelling",
+        "_deadline",
+        "_due",
+        "_fired",
+        "_loop",
+        "_task",
+        "_timer",
+        "limit_s",
+        "total_s",
+    )
+
+    def __init__(self, total_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.total_s = self.limit_s = total_s
+        self._deadline = self._due = self._loop.time() + total_s
+        self._armed_for = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._fired = False
+
+    def begin(self, limit_s: float | None) -> None:
+        """The current task waits for the upstream from now on, at most so long."""
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task is not None else 0
+        self._due, self.limit_s = self._deadline, self.total_s
+        if limit_s is not None and (due := self._loop.time() + limit_s) < self._deadline:
+            self._due, self.limit_s = due, limit_s
+        if self._timer is None or self._armed_for > self._due:
+            self._arm()
+
+    def end(self) -> None:
+        self._task = None
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def took(self) -> bool:
+        """Whether a cancellation that has just been seen was ours, and nobody else's as well."""
+        if not self._fired or self._task is None:
+            return False
+        return self._task.uncancel() <= self._cancelling
+
+    def _arm(self) -> None:
+        self.stop()
+        self._armed_for = self._due
+        self._timer = self._loop.call_at(self._due, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return
+        if self._loop.time() < self._due:
+            self._arm()
+            return
+        self._fired = True
+        self._task.cancel()
+
+
+@cache
+def _connect_within(connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect_s)
+
+
+def _inflater(encoding: str) -> _Inflater | None:
+    name = encoding.strip().lower()
+    if name in ("identity", ""):
+        return None
+    if name not in ("gzip", "x-gzip", "deflate"):
+        raise BadReply(f"The answer is compressed as {words(name, 20)}, which was not asked for.", step="body")
+    return zlib.decompressobj(wbits=47)
 
 
 def _too_large(max_bytes: int) -> BadReply:
@@ -189,7 +345,6 @@ class _Body(aiohttp.payload.Payload):
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None) -> None:
-        self._state.step = "send"
         self._state.transport = getattr(writer, "transport", None)
         view = memoryview(self._value)
         for start in range(0, len(view), CHUNK_BYTES):
@@ -197,90 +352,3 @@ class _Body(aiohttp.payload.Payload):
         if len(view) > CHUNK_BYTES:
             await writer.drain()
         self._state.step = "headers"
-
-
-def _trace() -> aiohttp.TraceConfig:
-    """Notes that a connection stands; the earlier steps are noted by the connector's parts, the later ones by _Body."""
-
-    async def connected(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-        if (state := progress.get()) is not None:
-            state.step = "send"
-
-    async def headers_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-        if (state := progress.get()) is not None:
-            state.step = "headers"
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(connected)
-    trace.on_connection_reuseconn.append(connected)
-    trace.on_request_headers_sent.append(headers_sent)
-    return trace
-
-
-def _as_upstream_error(error: Exception, step: str, policy: Policy) -> UpstreamError:
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(cause, Blocked):
-        return AddressBlocked(step="connect")
-    if isinstance(error, TimeoutError):
-        return _timed_out(step, policy)
-    if isinstance(error, aiohttp.InvalidURL) or (isinstance(error, ValueError) and step == "dns"):
-        return WrongURL("The base URL is not one that can be called.", step="build")
-    if isinstance(error, aiohttp.ClientConnectorDNSError) or step == "dns":
-        return Unreachable(
-            "The host name of the base URL cannot be resolved.",
-            hint="Check the base URL for a typing error.",
-            step="dns",
-        )
-    if isinstance(error, aiohttp.ClientSSLError) or step == "tls":
-        return _tls_failed(error)
-    if step == "connect":
-        return Unreachable(
-            "The upstream does not accept connections.",
-            hint="Check the host and port of the base URL, and that the server is running.",
-            step="connect",
-        )
-    if isinstance(error, aiohttp.ClientPayloadError) or step == "body":
-        return BadReply(
-            "The answer was cut off before its end.",
-            hint="Try again; if it stays so, look at the server's log or at the proxy in front of it.",
-            step="body",
-        )
-    if isinstance(error, aiohttp.ClientResponseError):
-        return BadReply(
-            "The upstream does not answer in HTTP, or its headers are malformed or too large.",
-            hint="Check the scheme (http or https) and the port of the base URL.",
-            step="headers",
-        )
-    if isinstance(error, ValueError):
-        return BadRequest("The request cannot be sent.", step="send")
-    return Unreachable(
-        "The upstream closed the connection without an answer.",
-        hint="Check the scheme (http or https) and the port of the base URL, and that the server is healthy.",
-        step=step,
-    )
-
-
-def _timed_out(step: str, policy: Policy) -> TimedOut:
-    if step in UNSENT:
-        what = {"dns": "resolving its host name", "connect": "connecting to it", "tls": "agreeing on TLS with it"}[step]
-        return TimedOut(
-            f"The upstream cannot be reached: {what} took longer than {policy.connect_timeout_s:g} s.",
-            hint="Check the host and port of the base URL; a firewall may be in between.",
-            step=step,
-        )
-    what = {"send": "did not take the request", "headers": "did not begin to answer"}.get(step, "did not finish")
-    return TimedOut(f"The upstream {what} within {policy.total_timeout_s:g} s.", step=step)
-
-
-def _tls_failed(error: Exception) -> Unreachable:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Unreachable(
-            "The upstream's TLS certificate is not trusted.",
-            hint="It must be valid, for this host, and from a known authority; staff may lift this for local services.",
-            step="tls",
-        )
-    return Unreachable(
-        "TLS with the upstream failed.",
-        hint="Check whether the base URL should begin with http:// instead, and the port.",
-        step="tls",
-    )
