@@ -25,8 +25,11 @@ get. Neither message nor hint nor detail ever carries a key, a header or a URL w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from core.redact import redact
 
 
 class Verdict(StrEnum):
@@ -82,6 +85,14 @@ class UpstreamError(Exception):
         self.upstream_code = upstream_code
         self.detail = detail
         self.retry_after_s = retry_after_s
+
+    def without(self, secrets: Iterable[str]) -> Self:
+        """This error, with the secrets and whatever else looks like a key taken out of its texts."""
+        gone = frozenset(secrets)
+        for name in ("message", "hint", "detail", "upstream_code"):
+            setattr(self, name, redact(getattr(self, name), secrets=gone))
+        self.args = (self.message,)
+        return self
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

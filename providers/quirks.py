@@ -8,6 +8,7 @@ key by key, anything else replaces, and null takes a key away.
     base_url           "https://api.{region}.vendor"  the factory's base, filled from a credential's plain fields
     base_urls          {"rerank": "https://…"}        another base for one operation, unless the tenant gave its own
     dialects           {"rerank": "jina"}             another dialect for one model type
+    token_url          "https://oauth2.googleapis.com"  where signers that need a token get it; fields as in base_url
     signers            {"tts": "header:x-api-key"}    another signer for one model type
     params             rename, allow, drop, default, bounds; rename comes first, the others use the names sent
     strip_suffix       "___"                          the model's name sent upstream ends before it
@@ -29,7 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.base_urls import check_template, clean_base_url
+from providers.base_urls import check_template, clean_base_url, fill_template
 from providers.llm_types import LLMType
 from providers.wire import Operation, operation_for
 
@@ -80,6 +81,7 @@ class Quirks:
     base_urls: Mapping[Operation, str] = field(default_factory=dict)
     dialects: Mapping[LLMType, str] = field(default_factory=dict)
     signers: Mapping[LLMType, str] = field(default_factory=dict)
+    token_url: str = ""
     params: Params = field(default_factory=Params)
     strip_suffix: str = ""
     name_map: Mapping[str, str] = field(default_factory=dict)
@@ -136,6 +138,13 @@ class Quirks:
 
     def base_url_for(self, operation: Operation) -> str | None:
         return self.base_urls.get(operation)
+
+    def token_url_for(self, fields: Mapping[str, str]) -> str:
+        """Where a credential with these plain fields gets its tokens; "" if nowhere is declared or they do not fit."""
+        try:
+            return fill_template(self.token_url, fields) if self.token_url else ""
+        except ValueError:
+            return ""
 
     def dialect_for(self, llm_type: LLMType | str) -> str | None:
         return self.dialects.get(LLMType(llm_type))
@@ -243,6 +252,11 @@ def _url(check: Any) -> Any:
     return read
 
 
+def _place(url: str) -> str:
+    """A base URL, with or without fields in its host."""
+    return check_template(url) if "{" in url else clean_base_url(url)
+
+
 def _operation(value: Any, path: str) -> Operation:
     if value in set(Operation):
         return Operation(value)
@@ -276,6 +290,7 @@ _FIELDS: Mapping[str, Any] = {
     "base_urls": _map(_operation, _url(clean_base_url)),
     "dialects": _map(_llm_type, _text),
     "signers": _map(_llm_type, _text),
+    "token_url": _url(_place),
     "params": _object(
         {
             "allow": _names,

@@ -78,6 +78,11 @@ class Target:
         """What the upstream calls the model."""
         return self.quirks.model_name(self.model, self.credential.fields)
 
+    @property
+    def token_url(self) -> str:
+        """Where the factory's row says that tokens for its calls are had; "" if nowhere."""
+        return self.quirks.token_url_for(self.credential.fields)
+
     def url_for(self, operation: Operation, default_path: str) -> str:
         """The URL of an operation; raises WrongURL if the base URL is unusable."""
         base = self.base_url

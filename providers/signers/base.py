@@ -6,6 +6,7 @@ import re
 from typing import Protocol
 
 from providers.errors import AuthenticationFailed
+from providers.signers.exchange import Exchange, Token
 from providers.target import CredentialFields
 from providers.wire import UpstreamRequest
 
@@ -13,9 +14,21 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
 
 class Signer(Protocol):
-    """Returns the request with the credential's secret in it, which is revealed only for the request's origin."""
+    """Returns the request with the credential's secret in it, which is revealed only for the request's origin.
 
-    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest: ...
+    One that needs a token first declares the exchange for it; `sign` then gets the token. Neither does any I/O.
+    """
+
+    def sign(
+        self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None
+    ) -> UpstreamRequest: ...
+
+    def exchange(self, request: UpstreamRequest, credential: CredentialFields, token_url: str) -> Exchange | None:
+        """How this credential gets the token for the request, at the address that the factory's row declares.
+
+        None if it needs none. Raises AuthenticationFailed for a credential that can get none, WrongURL without address.
+        """
+        return None
 
 
 def header_secret(request: UpstreamRequest, credential: CredentialFields, member: str = "") -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from providers.signers.base import Signer, header_secret
+from providers.signers.exchange import Token
 from providers.target import CredentialFields
 from providers.wire import UpstreamRequest
 
 NAMES = ("bearer",)
 
 
-class Bearer:
-    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest:
+class Bearer(Signer):
+    def sign(
+        self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None
+    ) -> UpstreamRequest:
         key = header_secret(request, credential)
         return request.with_headers({"Authorization": f"Bearer {key}"}) if key else request
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from providers.signers.base import Signer, header_secret
+from providers.signers.exchange import Token
 from providers.target import CredentialFields
 from providers.wire import UpstreamRequest
 
@@ -21,12 +22,14 @@ _RESERVED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class Header(Signer):
     name: str
     scheme: str = ""
     member: str = ""
 
-    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest:
+    def sign(
+        self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None
+    ) -> UpstreamRequest:
         key = header_secret(request, credential, self.member)
         return request.with_headers({self.name: f"{self.scheme} {key}".strip()}) if key else request
 

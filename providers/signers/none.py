@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from providers.signers.base import Signer
+from providers.signers.exchange import Token
 from providers.target import CredentialFields
 from providers.wire import UpstreamRequest
 
 NAMES = ("none",)
 
 
-class Unsigned:
-    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest:
+class Unsigned(Signer):
+    def sign(
+        self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None
+    ) -> UpstreamRequest:
         return request
 
 

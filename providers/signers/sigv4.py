@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from providers.errors import AuthenticationFailed, Unsupported, WrongURL
 from providers.signers.base import Signer
+from providers.signers.exchange import Token
 from providers.target import CredentialFields
 from providers.wire import UpstreamRequest
 
@@ -50,10 +51,12 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class SigV4:
+class SigV4(Signer):
     service: str = ""
 
-    def sign(self, request: UpstreamRequest, credential: CredentialFields) -> UpstreamRequest:
+    def sign(
+        self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None
+    ) -> UpstreamRequest:
         """Raises Unsupported for a way to authenticate that needs another call first; unsigned without any key."""
         mode = credential.fields.get(_MODE) or "access_key_secret"
         if mode != "access_key_secret":

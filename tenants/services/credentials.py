@@ -27,7 +27,7 @@ from providers.target import CredentialFields, Target
 from providers.upstream import Policy
 from tenants.models import Credential, CredentialState, Tenant
 from tenants.services import routing, tenant_llms
-from tenants.services.sealing import narrow, put_secret, reach
+from tenants.services.sealing import narrow, put_secret, reach, token_origin
 from tenants.services.values import Values, check_base_url, check_secrets, check_values, secret_parts, secret_text
 
 MAX_LABEL = 100
@@ -193,9 +193,9 @@ def put_values(credential: Credential, values: Values) -> None:
 def move_and_put(credential: Credential, url: str, values: Values) -> bool:
     """Apply an edit of base URL and values; whether anything changed. Raises InvalidInput for a key left behind."""
     before = (credential.base_url, dict(credential.fields), credential.secret_fingerprint, reach(credential))
-    old_origin = origin_of(credential.effective_base_url)
+    home = (origin_of(credential.effective_base_url), token_origin(credential))
     credential.base_url, credential.fields = url, values.laid_over(credential.fields)
-    moved = origin_of(credential.effective_base_url) != old_origin
+    moved = home != (origin_of(credential.effective_base_url), token_origin(credential))
     if credential.secret is not None and moved and not values.secret:
         raise InvalidInput(
             "The saved key is not sent to another server.",

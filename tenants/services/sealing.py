@@ -22,13 +22,17 @@ def put_secret(credential: Credential, text: str, *, also: frozenset[str] | None
 
 
 def declared_origins(credential: Credential) -> frozenset[str]:
-    """The vendor's other hosts, which the factory's quirks name for single operations.
+    """The vendor's other hosts, which the factory's quirks name for single operations and for tokens.
 
-    A tenant's own base URL takes the place of all of them.
+    A tenant's own base URL takes the place of those for operations.
     """
-    if credential.base_url:
-        return frozenset()
-    return frozenset(map(origin_of, Quirks.from_data(credential.factory.quirks).base_urls.values()))
+    urls = [] if credential.base_url else Quirks.from_data(credential.factory.quirks).base_urls.values()
+    return frozenset(map(origin_of, urls)) | {token_origin(credential)} - {""}
+
+
+def token_origin(credential: Credential) -> str:
+    """Where the credential's tokens are had, "" if nowhere is declared: the row says it, never the tenant."""
+    return origin_of(Quirks.from_data(credential.factory.quirks).token_url_for(credential.fields))
 
 
 def reach(credential: Credential) -> frozenset[str]:

@@ -39,7 +39,7 @@ def check_values(factory: LLMFactory, given: Mapping[str, Any], *, partial: bool
     that is not secret, back to its default if it has one. Otherwise a blank value counts as not given.
     """
     specs = {spec["name"]: spec for spec in factory.credential_fields}
-    regions = template_fields(factory.quirks.get("base_url", ""))
+    regions = {name for url in ("base_url", "token_url") for name in template_fields(factory.quirks.get(url, ""))}
     problems: dict[str, list[str]] = {name: ["This factory has no such field."] for name in given if name not in specs}
     secret: dict[str, str] = {}
     plain: dict[str, str] = {}

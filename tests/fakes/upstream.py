@@ -113,6 +113,10 @@ class FakeUpstream:
     def well(self, path: str) -> None:
         self._behaviours.pop(path, None)
 
+    def behave(self, path: str, behaviour: Behaviour) -> None:
+        """Anything: the behaviour gets the handler, whose `request_now` is the request."""
+        self._behaviours[path] = behaviour
+
     def status(self, path: str, status: int, data: Any = None, **headers: str) -> None:
         """Answer any status with any JSON; underscores in header names become dashes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -18,6 +18,7 @@ WHOLE: dict[str, Any] = {
     "version_path": "/v1",
     "paths": {"chat": "/chat", "embedding": "/embed"},
     "base_urls": {"rerank": "https://rerank.example/v2/"},
+    "token_url": "https://sts.{region}.vendor.example",
     "dialects": {"rerank": "jina"},
     "signers": {"speech2text": "header:authorization:Token"},
     "params": {
@@ -43,6 +44,8 @@ def test_every_known_quirk_is_read() -> None:
     assert quirks.path_for(Operation.EMBEDDINGS, "/x") == "/embed"
     assert quirks.path_for(Operation.MODELS, "/models") == "/models"
     assert quirks.base_url_for(Operation.RERANK) == "https://rerank.example/v2"
+    assert quirks.token_url_for({"region": "eu-west-1"}) == "https://sts.eu-west-1.vendor.example"
+    assert quirks.token_url_for({"region": "evil.example/"}) == quirks.token_url_for({}) == ""
     assert quirks.dialect_for(LLMType.RERANK) == "jina"
     assert quirks.dialect_for("chat") is None
     assert quirks.signers == {LLMType.SPEECH2TEXT: "header:authorization:Token"}
@@ -74,6 +77,8 @@ def test_no_quirks_change_nothing() -> None:
         ({"paths": []}, "quirks.paths: "),
         ({"base_urls": {"rerank": "ftp://x"}}, "quirks.base_urls.rerank: "),
         ({"base_urls": {"rerank": "https://u:p@x"}}, "quirks.base_urls.rerank: "),
+        ({"token_url": "https://{host}"}, "quirks.token_url: "),
+        ({"token_url": "ftp://x"}, "quirks.token_url: "),
         ({"dialects": {"vision": "x"}}, "quirks.dialects.vision: "),
         ({"signers": {"chat": ""}}, "quirks.signers.chat: "),
         ({"params": {"bounds": {"temperature": 1}}}, "quirks.params.bounds.temperature: "),

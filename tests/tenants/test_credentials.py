@@ -199,6 +199,36 @@ def test_an_edit_does_not_send_a_saved_key_to_a_host_declared_since(people: Peop
         reveal_for(draft, "https://later.example/v2")
 
 
+def test_a_key_may_reach_the_declared_token_endpoint_also_with_a_base_url_of_ones_own(people: People) -> None:
+    factory = make_factory(base_url="https://api.example/v1", quirks={"token_url": "https://login.example"})
+    credential = save_credential(people.tenant, factory, None, values={"api_key": KEY})
+    for base_url in ("https://api.example/other", ""):
+        credential = credentials.update(credential, actor=ACTOR, base_url=base_url)
+        assert reveal_for(credential, "https://login.example/token") == KEY
+    factory.quirks = {"token_url": "https://later.example"}
+    factory.save()
+    with pytest.raises(SecretMisdirected):
+        reveal_for(credential, "https://later.example/token")
+
+
+def test_a_field_that_moves_the_token_endpoint_needs_the_key_again(people: People) -> None:
+    fields = [
+        {"name": "api_key", "label": "Key", "secret": True, "required": True},
+        {"name": "region", "label": "Region", "secret": False, "required": True},
+    ]
+    quirks = {"token_url": "https://sts.{region}.vendor.example"}
+    factory = make_factory(base_url="https://api.example/v1", quirks=quirks, credential_fields=fields)
+    credential = save_credential(people.tenant, factory, None, values={"api_key": KEY, "region": "eu-1"})
+    assert reveal_for(credential, "https://sts.eu-1.vendor.example/") == KEY
+    with pytest.raises(InvalidInput):
+        credentials.update(credential, actor=ACTOR, values={"region": "us-1"})
+    with pytest.raises(InvalidInput):
+        credentials.update(credential, actor=ACTOR, values={"region": "evil.example/"})
+    credential.refresh_from_db()
+    credentials.update(credential, actor=ACTOR, values={"region": "us-1", "api_key": KEY})
+    assert reveal_for(credential, "https://sts.us-1.vendor.example/") == KEY
+
+
 def test_a_model_type_may_be_signed_another_way(people: People) -> None:
     factory = make_factory(quirks={"signers": {"speech2text": "header:authorization:Token"}})
     credential = save_credential(people.tenant, factory, None, **HERE)

@@ -1,0 +1,96 @@
+"""A built request, with what proves who sends it: signed at once, or with a token that another call gives first.
+
+    return await deliver(request, target, policy, pool, send)
+
+does it all: `send` gets the signed request, and once more a newly signed one if the upstream refuses a token that was
+kept from before. Who must hold the parts himself:
+
+    signed = await authorised(request, target, policy, pool)
+    ... signed.request is sent ...
+    except UpstreamError as error:
+        if isinstance(error, AuthenticationFailed) and signed.outworn():   # once: authorise and send again
+        raise error.without(signed.secrets)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from core.errors import AppError
+from providers import signers
+from providers.errors import AuthenticationFailed, UpstreamError, WrongURL
+from providers.signers.exchange import Exchange, Token
+from providers.target import Target
+from providers.tokens import Tokens
+from providers.upstream import Policy, Pool
+from providers.wire import UpstreamRequest
+
+T = TypeVar("T")
+
+TOKENS = Tokens()
+
+
+@dataclass(frozen=True, slots=True)
+class Authorised:
+    """A request that may be sent, and what signing added to it, in every part that an upstream may echo."""
+
+    request: UpstreamRequest
+    secrets: frozenset[str] = field(repr=False)
+    _exchange: Exchange | None = field(default=None, repr=False)
+    _token: Token | None = field(default=None, repr=False)
+    _fresh: bool = True
+
+    def outworn(self) -> bool:
+        """To be called when the upstream refused the request's token: forgets it. True if a fresh one may help."""
+        if self._exchange is None or self._token is None:
+            return False
+        TOKENS.drop(self._exchange, self._token)
+        return not self._fresh
+
+
+async def authorised(request: UpstreamRequest, target: Target, policy: Policy, pool: Pool | None = None) -> Authorised:
+    """The request as it may be sent to the target; raises UpstreamError (step “sign”).
+
+    A token that is needed is fetched under the same policy, from the address that the factory's row declares.
+    """
+    signer, credential = signers.get(target.signer), target.credential
+    try:
+        exchange = signer.exchange(request, credential, target.token_url)
+        if exchange is None:
+            signed = signer.sign(request, credential)
+            return Authorised(signed, _added(request, signed))
+        token, fresh = await TOKENS.get(exchange, policy, pool)
+        signed = signer.sign(request, credential, token)
+    except AppError as error:  # the secret was given for another origin; nothing was sent
+        raise WrongURL(error.message, hint=error.hint, step="sign") from None
+    return Authorised(signed, _added(request, signed) | set(token.values.values()), exchange, token, fresh)
+
+
+async def deliver(
+    request: UpstreamRequest,
+    target: Target,
+    policy: Policy,
+    pool: Pool | None,
+    send: Callable[[UpstreamRequest], Awaitable[T]],
+) -> T:
+    """What `send` makes of the authorised request; an UpstreamError comes through without the secrets in play."""
+    signed = await authorised(request, target, policy, pool)
+    try:
+        return await send(signed.request)
+    except UpstreamError as error:
+        if not (isinstance(error, AuthenticationFailed) and signed.outworn()):
+            raise error.without(signed.secrets) from None
+    signed = await authorised(request, target, policy, pool)
+    try:
+        return await send(signed.request)
+    except UpstreamError as error:
+        if isinstance(error, AuthenticationFailed):
+            signed.outworn()
+        raise error.without(signed.secrets) from None
+
+
+def _added(request: UpstreamRequest, signed: UpstreamRequest) -> frozenset[str]:
+    values = {value for name, value in signed.headers.items() if request.headers.get(name) != value}
+    return frozenset(values | {part for value in values for part in value.split()[1:]})
