@@ -165,12 +165,16 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class RemoteModel:
-    """A model as the upstream lists it; `raw` is its whole entry."""
+    """A model as the upstream lists it; `raw` is its whole entry.
+
+    `details` is the payload that asks what it can do, where the list does not say, or None.
+    """
 
     id: str
     owned_by: str = ""
     created: int | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] | None = None
 
 
 class ModelPage(list[RemoteModel]):

@@ -6,6 +6,7 @@ Sources: https://docs.ollama.com/api/tags and https://docs.ollama.com/api-refere
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from providers.dialects.base import get_request, json_request
@@ -27,4 +28,5 @@ def parse(headers: Mapping[str, str], body: bytes) -> list[RemoteModel]:
     data = load_object(headers, body)
     if "models" not in data and isinstance(data.get("model_info"), Mapping):
         return [RemoteModel("", raw=data)]
-    return models.parse(headers, body)
+    listed = models.parse(headers, body)
+    return [model if "capabilities" in model.raw else replace(model, details={"model": model.id}) for model in listed]
