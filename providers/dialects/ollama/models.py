@@ -26,7 +26,12 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 def parse(headers: Mapping[str, str], body: bytes) -> list[RemoteModel]:
     """The list; or one entry whose `raw` says what a model can do, without an id, which Ollama does not repeat."""
     data = load_object(headers, body)
-    if "models" not in data and isinstance(data.get("model_info"), Mapping):
+    if "models" not in data and ("capabilities" in data or "model_info" in data):
         return [RemoteModel("", raw=data)]
     listed = models.parse(headers, body)
-    return [model if "capabilities" in model.raw else replace(model, details={"model": model.id}) for model in listed]
+    return [model if _is_described(model.raw) else replace(model, details={"model": model.id}) for model in listed]
+
+
+def _is_described(raw: Mapping[str, Any]) -> bool:
+    details = raw.get("details")
+    return "capabilities" in raw and isinstance(details, Mapping) and "context_length" in details

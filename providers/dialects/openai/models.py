@@ -31,13 +31,13 @@ def parse(headers: Mapping[str, str], body: bytes) -> list[RemoteModel]:
     models: dict[str, RemoteModel] = {}
     for item in items:
         entry = item if isinstance(item, dict) else {"id": item}
-        name = next((v for n in ("id", "name", "model") if isinstance(v := entry.get(n), str) and v), "")
+        name = next((v for n in ("id", "name", "model", "key") if isinstance(v := entry.get(n), str) and v), "")
         owner, created = entry.get("owned_by"), entry.get("created")
         if name:
             models[name] = RemoteModel(
                 id=name,
                 owned_by=owner if isinstance(owner, str) else "",
                 created=created if type(created) is int else None,
-                raw=entry,
+                raw={**entry, **models[name].raw} if name in models else entry,  # one entry for each of its endpoints
             )
     return list(models.values())
