@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import orjson
@@ -45,16 +44,24 @@ class Dialect(Protocol):
     def decoder(self, operation: Operation) -> StreamDecoder: ...
 
 
+class Call(Protocol):
+    """One operation of a dialect, as a rule a module: its request, and its answer if that is a success."""
+
+    def build(self, payload: Mapping[str, Any], target: Target, /) -> UpstreamRequest: ...
+
+    def parse(self, headers: Mapping[str, str], body: bytes, /) -> Reply: ...
+
+
 @dataclass(eq=False)
 class ByOperation:
-    """A dialect with one module for each operation: `build(payload, target)` and `parse(headers, body)`.
+    """A dialect with one module for each operation.
 
     `raise_for(status, headers, body)` raises what an answer of that status means; `chat_decoder` makes the decoder of
     streamed chats, where there is one.
     """
 
     name: str
-    modules: Mapping[Operation, ModuleType]
+    modules: Mapping[Operation, Call]
     raise_for: Callable[[int, Mapping[str, str], bytes], None]
     chat_decoder: Callable[[], StreamDecoder] | None = None
     operations: frozenset[Operation] = field(init=False)
@@ -63,21 +70,19 @@ class ByOperation:
         self.operations = frozenset(self.modules)
 
     def build(self, operation: Operation, payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
-        built: UpstreamRequest = self._module(operation).build(payload, target)
-        return built
+        return self._module(operation).build(payload, target)
 
     def parse(self, operation: Operation, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
         module = self._module(operation)
         self.raise_for(status, headers, body)
-        reply: Reply = module.parse(headers, body)
-        return reply
+        return module.parse(headers, body)
 
     def decoder(self, operation: Operation) -> StreamDecoder:
         if operation is not Operation.CHAT or self.chat_decoder is None:
             raise Unsupported(f"The wire format “{self.name}” does not stream {operation}.", step="build")
         return self.chat_decoder()
 
-    def _module(self, operation: Operation) -> ModuleType:
+    def _module(self, operation: Operation) -> Call:
         module = self.modules.get(operation)
         if module is None:
             raise Unsupported(f"The wire format “{self.name}” has no call for {operation}.", step="build")

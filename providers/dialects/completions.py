@@ -82,3 +82,9 @@ def text(data: Any, name: str) -> str:
     """A text; "" for anything that is not one."""
     value = data.get(name) if isinstance(data, Mapping) else None
     return value if isinstance(value, str) else ""
+
+
+def record(data: Any, name: str) -> dict[str, Any] | None:
+    """An object; None for anything that is not one."""
+    value = data.get(name) if isinstance(data, Mapping) else None
+    return value if isinstance(value, dict) else None

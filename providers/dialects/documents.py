@@ -1,14 +1,17 @@
-"""What is read by OCR: a PDF or a picture, as bytes with a name and a media type."""
+"""Reading documents: a PDF or a picture in, as bytes with a name and a media type; the Markdown of pages out."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from providers.dialects.base import require
-from providers.dialects.vocabulary import bad
+from providers.dialects.bodies import unexpected
+from providers.dialects.vocabulary import bad, refuse_others
+from providers.target import Target
+from providers.wire import Operation
 
 FIELDS = frozenset({"file", "filename", "media_type"})
 PDF = "application/pdf"
@@ -54,3 +57,21 @@ def read_upload(payload: Mapping[str, Any]) -> Upload:
     if not isinstance(name, str):
         raise bad("The document's file name is not a text.")
     return Upload(bytes(content), name, kind)
+
+
+def read_request(
+    payload: Mapping[str, Any], target: Target, native: Collection[str], dialect: str
+) -> tuple[dict[str, Any], Upload]:
+    """What is asked for, and the document. `native` are the dialect's own parameters; any other is Unsupported."""
+    asked = target.quirks.apply_params(Operation.OCR, payload)
+    refuse_others(asked, {*FIELDS, *native}, dialect)
+    return asked, read_upload(asked)
+
+
+def read_pages(found: Iterable[Any], headers: Mapping[str, str], body: bytes) -> list[str]:
+    """The Markdown of every page; raises BadReply if what was found for one is no text."""
+    pages = list(found)
+    texts = [page for page in pages if isinstance(page, str)]
+    if len(texts) != len(pages):
+        raise unexpected("A page of the answer has no Markdown.", headers, body)
+    return texts

@@ -200,6 +200,11 @@ def put(body: dict[str, Any], **values: Any) -> None:
     body.update({name: value for name, value in values.items() if value not in (None, [], {}, "")})
 
 
+def put_same(body: dict[str, Any], asked: Mapping[str, Any], names: Collection[str]) -> None:
+    """Set those of the parameters that are given and mean the same on the other side."""
+    put(body, **{name: asked.get(name) for name in names})
+
+
 def each(content: Any, convert: Callable[[Mapping[str, Any]], dict[str, Any] | None]) -> list[dict[str, Any]]:
     """The converted parts of a content; a part that converts to None says nothing."""
     return [converted for part in parts(content) if (converted := convert(part)) is not None]

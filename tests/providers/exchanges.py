@@ -21,6 +21,7 @@ from providers.target import Target
 from providers.wire import Operation
 
 GOLDEN = Path(__file__).parent / "golden"
+CATALOG_DIR = Path(__file__).resolve().parents[2] / "fixtures" / "catalog"
 JSON = {"content-type": "application/json"}
 Outcome = tuple[list[dict[str, Any]], StreamDecoder, UpstreamError | None]
 
@@ -30,9 +31,17 @@ def golden(dialect: str, name: str) -> dict[str, Any]:
     return loaded
 
 
+def quirks_of(row: str, model: str) -> Quirks:
+    """A model's quirks over its factory's, from the catalogue that we ship."""
+    factory, *models = json.loads((CATALOG_DIR / f"{row}.json").read_text())
+    found = next((entry["fields"] for entry in models if entry["fields"]["llm_name"] == model), {})
+    return Quirks.from_data(factory["fields"].get("quirks")).merge(Quirks.from_data(found.get("quirks")))
+
+
 def target(case: dict[str, Any], **quirks: Any) -> Target:
-    data = {**case.get("quirks", {}), **quirks}
-    return Target("F", case["model"], case["base_url"], quirks=Quirks.from_data(data))
+    """Where a case's request goes, with the quirks of its catalogue `row`, or else with its own."""
+    found = quirks_of(case["row"], case["model"]) if "row" in case else Quirks.from_data(case.get("quirks"))
+    return Target("F", case["model"], case["base_url"], quirks=found.merge(Quirks.from_data(quirks)))
 
 
 def check_request(dialect: Dialect, operation: Operation, case: dict[str, Any]) -> None:

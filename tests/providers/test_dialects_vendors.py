@@ -20,13 +20,12 @@ from providers.dialects.vectors import read_vector
 from providers.errors import BadReply, BadRequest, RateLimited, Unsupported, UpstreamError
 from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload
-from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
 from providers.upstream import Policy
 from providers.wire import Embeddings, Operation, Ranking, Speech
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchanges import JSON, golden, quirks_of
 
 POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 OPERATIONS = {
@@ -37,15 +36,12 @@ OPERATIONS = {
 openai = get("openai")
 
 
-def quirks_of(row: str, model: str) -> Quirks:
-    """A model's quirks over its factory's, from the catalogue that we ship."""
-    factory, *models = json.loads((settings.CATALOG_DIR / f"{row}.json").read_text())
-    found = next((entry["fields"] for entry in models if entry["fields"]["llm_name"] == model), {})
-    return Quirks.from_data(factory["fields"].get("quirks")).merge(Quirks.from_data(found.get("quirks")))
-
-
 @pytest.mark.parametrize(
-    ("dialect", "name"), [("nvidia", "rerank"), ("perplexity", "embeddings"), ("fish_audio", "speech")]
+    ("dialect", "name"),
+    [
+        *(("nvidia", "rerank"), ("fish_audio", "speech")),
+        *(("perplexity", "embeddings"), ("perplexity", "embeddings_contextualized")),
+    ],
 )
 def test_a_request_is_built_as_the_vendor_documents_it(dialect: str, name: str) -> None:
     exchanges.check_request(get(dialect), OPERATIONS[dialect], golden(dialect, name))
@@ -61,7 +57,6 @@ def test_a_request_is_built_as_the_vendor_documents_it(dialect: str, name: str) 
 )
 def test_a_row_bends_the_openai_format_to_its_vendors(name: str, operation: Operation) -> None:
     case = golden("openai", name)
-    case["quirks"] = dict(quirks_of(case["row"], case["model"]).data)
     exchanges.check_request(openai, operation, case)
     parsed = exchanges.reply(openai, operation, case)
     assert [list(item) for item in parsed] == case["parsed"]
@@ -140,10 +135,11 @@ def test_what_nvidia_cannot_be_sent_is_told(payload: dict[str, Any], model: str,
 perplexity, fish_audio = get("perplexity"), get("fish_audio")
 
 
-def test_signed_bytes_become_vectors_in_the_order_of_the_input() -> None:
-    case = golden("perplexity", "embeddings")
+@pytest.mark.parametrize("name", ["embeddings", "embeddings_contextualized"])
+def test_signed_bytes_become_vectors_in_the_order_of_the_input(name: str) -> None:
+    case = golden("perplexity", name)
     parsed = exchanges.reply(perplexity, Operation.EMBEDDINGS, case)
-    assert parsed == Embeddings(case["parsed"], case["reply"]["json"]["usage"], "pplx-embed-v1-0.6b")
+    assert parsed == Embeddings(case["parsed"], case["reply"]["json"]["usage"], case["model"])
 
 
 @pytest.mark.parametrize(
@@ -152,7 +148,9 @@ def test_signed_bytes_become_vectors_in_the_order_of_the_input() -> None:
         {},
         {"data": [{"index": 0, "embedding": [1]}]},
         {"data": [{"index": 0, "embedding": "!"}]},
-        {"data": [{"embedding": "AA=="}]},
+        {"data": [{"embedding": ""}]},
+        {"data": [{"index": 0, "data": [{"embedding": "AA=="}, {"embedding": "AA=="}]}]},
+        {"data": [{"index": 0, "data": []}]},
         {"data": [{"index": 0, "embedding": "AA=="}, {"index": 0, "embedding": "AA=="}]},
     ],
 )

@@ -6,35 +6,8 @@ https://docs.nvidia.com/nim/nemo-retriever/text-reranking/latest/using-reranking
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from providers.dialects.base import Dialect, StreamDecoder
+from providers.dialects.base import ByOperation, Dialect
 from providers.dialects.nvidia import errors, rerank
-from providers.errors import Unsupported
-from providers.target import Target
-from providers.wire import Operation, Reply, UpstreamRequest
+from providers.wire import Operation
 
-
-class NVIDIA:
-    name = "nvidia"
-    operations = frozenset({Operation.RERANK})
-
-    def build(self, operation: Operation, payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
-        self._check(operation)
-        return rerank.build(payload, target)
-
-    def parse(self, operation: Operation, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
-        self._check(operation)
-        errors.raise_for(status, headers, body)
-        return rerank.parse(headers, body)
-
-    def decoder(self, operation: Operation) -> StreamDecoder:
-        raise Unsupported(f"The wire format “{self.name}” does not stream {operation}.", step="build")
-
-    def _check(self, operation: Operation) -> None:
-        if operation not in self.operations:
-            raise Unsupported(f"The wire format “{self.name}” has no call for {operation}.", step="build")
-
-
-DIALECT: Dialect = NVIDIA()
+DIALECT: Dialect = ByOperation("nvidia", {Operation.RERANK: rerank}, errors.raise_for)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from providers.dialects.base import json_request, require
 from providers.dialects.bodies import load_object, unexpected
+from providers.dialects.completions import record, text
 from providers.dialects.failures import classify_body
 from providers.dialects.vectors import read_vector
 from providers.target import Target
@@ -21,7 +22,10 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     return json_request(target.url_for(Operation.EMBEDDINGS, PATH), body)
 
 
-def parse(headers: Mapping[str, str], body: bytes) -> Embeddings:
+def parse(
+    headers: Mapping[str, str], body: bytes, read: Callable[[Any], list[float] | None] = read_vector
+) -> Embeddings:
+    """`read` makes a vector of what an entry holds, or None."""
     data = load_object(headers, body)
     items = data.get("data")
     if not isinstance(items, list):
@@ -30,16 +34,19 @@ def parse(headers: Mapping[str, str], body: bytes) -> Embeddings:
         raise unexpected("The answer holds no embeddings.", headers, body)
     vectors: dict[int, list[float]] = {}
     for position, item in enumerate(items):
-        index = item.get("index") if isinstance(item, dict) else None
-        vector = read_vector(item.get("embedding", item.get("embeddings"))) if isinstance(item, dict) else None
+        entry = _entry(item)
+        vector = read(entry.get("embedding", entry.get("embeddings")))
         if vector is None:
             raise unexpected("An embedding is not a list of numbers.", headers, body)
-        vectors[index if isinstance(index, int) and not isinstance(index, bool) else position] = vector
+        index = item.get("index")
+        vectors[index if type(index) is int else position] = vector
     if len(vectors) != len(items):
         raise unexpected("Two embeddings have the same index.", headers, body)
-    usage, model = data.get("usage"), data.get("model")
-    return Embeddings(
-        [vectors[index] for index in sorted(vectors)],
-        usage=usage if isinstance(usage, dict) else None,
-        model=model if isinstance(model, str) else "",
-    )
+    return Embeddings([vectors[index] for index in sorted(vectors)], record(data, "usage"), text(data, "model"))
+
+
+def _entry(item: Any) -> Mapping[str, Any]:
+    """What holds the vector of an item: a document of one chunk holds it within its chunk."""
+    inner = item.get("data") if isinstance(item, dict) else None
+    found = inner[0] if isinstance(inner, list) and len(inner) == 1 else item
+    return found if isinstance(found, dict) else {}
