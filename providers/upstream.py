@@ -25,12 +25,12 @@ import aiohttp
 from yarl import URL
 
 from core.netguard import Networks
-from providers import network_errors
+from providers import network_errors, websockets
 from providers.dialects.bodies import words
 from providers.errors import BadReply
 from providers.network_errors import UNSENT
 from providers.sockets import Connector, Progress, progress
-from providers.wire import UpstreamRequest, UpstreamResponse
+from providers.wire import SocketRequest, UpstreamRequest, UpstreamResponse
 
 __all__ = ["UNSENT", "Exchange", "Policy", "Pool", "open", "send"]
 
@@ -105,6 +105,8 @@ async def send(request: UpstreamRequest, policy: Policy, *, pool: Pool | None = 
     if pool is None:
         async with Pool(limit=1) as own:
             return await send(request, policy, pool=own)
+    if isinstance(request, SocketRequest):
+        return await websockets.converse(request, policy, pool)
     started = time.monotonic()
     async with await open(request, policy, pool=pool) as exchange:
         body = await exchange.read()

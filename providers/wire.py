@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from core.origins import origin_of
+from core.origins import DEFAULT_PORTS, origin_of
 from providers.llm_types import LLMType
 
 
@@ -53,16 +53,33 @@ class UpstreamRequest:
         """`scheme://host:port`, as secrets are bound to."""
         return origin_of(self.url)
 
+    @property
+    def host(self) -> str:
+        """What its Host header says: the port only where it is not the scheme's own."""
+        host, _, port = self.origin.partition("://")[2].rpartition(":")
+        return host if int(port or 0) in (0, DEFAULT_PORTS.get(self.origin.partition(":")[0])) else f"{host}:{port}"
+
     def with_headers(self, headers: Mapping[str, str]) -> UpstreamRequest:
         """The same request with these headers added; names are compared without case."""
         replaced = {name.lower() for name in headers}
         kept = {name: value for name, value in self.headers.items() if name.lower() not in replaced}
-        return UpstreamRequest(self.method, self.url, {**kept, **headers}, self.body)
+        return replace(self, headers={**kept, **headers})
 
     def __repr__(self) -> str:
         size = len(self.body) if self.body is not None else 0
         url = self.url.partition("?")[0]
         return f"<UpstreamRequest {self.method} {url} headers={sorted(self.headers)} {size} bytes>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SocketRequest(UpstreamRequest):
+    """A WebSocket to be opened, with the messages to be sent: each line of the body is one, as text.
+
+    What is received comes back as the body of the response, a line for each text message. `is_last` tells whether a
+    message is the last one, so that nobody waits for more; the upstream may also close.
+    """
+
+    is_last: Callable[[str], bool] = field(default=lambda message: False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

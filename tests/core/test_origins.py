@@ -15,6 +15,8 @@ from core.origins import origin_of
         ("https://[::1]:8443", "https://[::1]:8443"),
         ("https://user:pass@example.com/", "https://example.com:443"),
         ("https://example.com:443", "https://example.com:443"),
+        ("wss://tts.example.com/v2", "https://tts.example.com:443"),
+        ("ws://127.0.0.1:8080/v2", "http://127.0.0.1:8080"),
         ("example.com", ""),
         ("", ""),
         ("https://", ""),

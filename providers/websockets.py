@@ -1,0 +1,161 @@
+"""One exchange over a WebSocket, by the same rules as any other call: addresses, limits, steps and errors.
+
+Part of `providers.upstream`, whose `send` comes here with a SocketRequest. All messages are sent at once; those that
+come back are collected until the last one, or until the upstream closes. Source: https://www.rfc-editor.org/rfc/rfc6455
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import WSCloseCode, WSMsgType
+from yarl import URL
+
+from providers import network_errors
+from providers.errors import BadReply, UpstreamError
+from providers.network_errors import UNSENT
+from providers.sockets import Progress, progress
+from providers.wire import SocketRequest, UpstreamResponse
+
+if TYPE_CHECKING:
+    from providers.upstream import Policy, Pool
+
+CLOSE_S = 1.0  # how long a farewell may take: the answer is here
+MAX_REFUSAL_BYTES = 64 * 1024
+
+
+class _Refused(Exception):
+    """The upstream answered in HTTP instead of opening a WebSocket."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+
+async def converse(request: SocketRequest, policy: Policy, pool: Pool) -> UpstreamResponse:
+    """The messages received, as a body of lines; or the answer of an upstream that refuses. Raises UpstreamError."""
+    started = time.monotonic()
+    state = Progress(sending="headers")
+    token = progress.set(state)
+    limit = asyncio.timeout(policy.total_timeout_s)
+    try:
+        async with limit:
+            status, headers, body = await _converse(request, policy, pool, state)
+    except _Refused as refused:
+        status, headers, body = refused.status, refused.headers, refused.body
+        if 200 <= status < 300:
+            raise BadReply("The upstream answers in HTTP, not over a WebSocket.", step="headers") from None
+    except UpstreamError:
+        raise
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
+        if isinstance(error, TimeoutError) and limit.expired():
+            late = network_errors.connect_timed_out if state.step in UNSENT else network_errors.timed_out
+            raise late(state.step, policy.total_timeout_s) from None
+        raise network_errors.of(error, state.step, connect_timeout_s=policy.connect_timeout_s) from None
+    finally:
+        progress.reset(token)
+    return UpstreamResponse(status, headers, body, round((time.monotonic() - started) * 1000))
+
+
+async def _converse(
+    request: SocketRequest, policy: Policy, pool: Pool, state: Progress
+) -> tuple[int, dict[str, str], bytes]:
+    async def open_only(asked: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        answer = await send(asked)
+        if answer.status != 101:  # nor is a redirect followed
+            raise await _refusal(answer)
+        if answer.connection is not None:
+            state.transport = answer.connection.transport
+        headers.update({name.lower(): value for name, value in answer.headers.items()})
+        return answer
+
+    headers: dict[str, str] = {}
+    async with aiohttp.ClientSession(
+        connector=pool.session(policy).connector,
+        connector_owner=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None, connect=policy.connect_timeout_s),
+        skip_auto_headers=("User-Agent", "Content-Type"),
+        middlewares=(open_only,),
+    ) as session:
+        socket = await session.ws_connect(
+            URL(request.url, encoded=True),
+            method=request.method,
+            headers={"Accept-Encoding": "identity", **request.headers},
+            max_msg_size=policy.max_body_bytes + 1,
+        )
+        done = False
+        try:
+            await _say(socket, request.body or b"", state)
+            lines = await _hear(socket, request, policy, state)
+            done = True
+        finally:
+            if not done:
+                await state.abort()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await socket.close()
+        return 200, headers, b"\n".join(lines)
+
+
+async def _say(socket: aiohttp.ClientWebSocketResponse, body: bytes, state: Progress) -> None:
+    state.step = "send"
+    for line in body.split(b"\n"):
+        if line:
+            await socket.send_str(line.decode())
+    state.step = "headers"  # as long as nothing has come back
+
+
+async def _hear(
+    socket: aiohttp.ClientWebSocketResponse, request: SocketRequest, policy: Policy, state: Progress
+) -> list[bytes]:
+    lines: list[bytes] = []
+    room = policy.max_body_bytes
+    while True:
+        wait_s = policy.idle_timeout_s if lines else policy.first_byte_timeout_s
+        try:
+            async with asyncio.timeout(wait_s):
+                message = await socket.receive()
+        except TimeoutError:
+            raise (
+                network_errors.stalled(wait_s or 0) if lines else network_errors.timed_out(state.step, wait_s)
+            ) from None
+        state.step = "body"
+        if message.type is WSMsgType.TEXT:
+            # In JSON a line break is no more than a space; here it parts the messages.
+            lines.append(message.data.replace("\r", " ").replace("\n", " ").encode("utf-8", "replace"))
+            room -= len(lines[-1]) + 1
+            if room < -1:
+                raise _too_large(policy)
+            if request.is_last(message.data):
+                return lines
+        elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+            if socket.close_code in (WSCloseCode.OK, WSCloseCode.GOING_AWAY) and lines:
+                return lines
+            raise aiohttp.ClientPayloadError
+        elif message.type is WSMsgType.ERROR and socket.close_code == WSCloseCode.MESSAGE_TOO_BIG:
+            raise _too_large(policy)
+        else:
+            raise BadReply("The upstream sends what is not text, or breaks the rules of WebSockets.", step="body")
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> _Refused:
+    body = bytearray()
+    try:
+        while len(body) < MAX_REFUSAL_BYTES and (chunk := await answer.content.readany()):
+            body += chunk
+    except aiohttp.ClientError:
+        pass  # what has come will do
+    finally:
+        answer.close()
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return _Refused(answer.status, headers, bytes(body[:MAX_REFUSAL_BYTES]))
+
+
+def _too_large(policy: Policy) -> BadReply:
+    return BadReply(f"The answer is larger than {policy.max_body_bytes} bytes.", step="body")
