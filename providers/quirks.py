@@ -15,6 +15,8 @@ key by key, anything else replaces, and null takes a key away.
     name_map           {"Spark-Max": "generalv3.5"}   names that the upstream calls otherwise
     model_field        "endpoint_id"                  the credential field that holds the model's name upstream
     no_model_list      true                           the vendor has no list of models
+    listings           [{"path": "/api/v0/models", "root": true}]  richer lists of models, asked before the usual one:
+                       path, query, dialect; root: the path begins at the server's root, not at the API's
     public_model_list  true                           the list is open, so it proves nothing about a key
     no_json_schema     true                           a JSON answer must be asked for as the call of a tool
     thinking_budget    true                           reasoning is bounded by tokens, as older models want it
@@ -72,6 +74,16 @@ class Params:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingPlace:
+    """Where a list of models may be; what is empty is as for the usual list."""
+
+    path: str = ""
+    root: bool = False
+    query: Mapping[str, str] = field(default_factory=dict)
+    dialect: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Quirks:
     """Validated quirks of one factory, or of one model merged over its factory."""
 
@@ -88,6 +100,7 @@ class Quirks:
     model_field: str = ""
     no_model_list: bool = False
     public_model_list: bool = False
+    listings: tuple[ListingPlace, ...] = ()
     no_json_schema: bool = False
     thinking_budget: bool = False
     embedding_batch: int = 16
@@ -186,6 +199,13 @@ def _map(key: Any, item: Any) -> Any:
         return {key(k, f"{path}.{k}"): item(v, f"{path}.{k}") for k, v in value.items() if v is not None}
 
     return read
+
+
+def _places(value: Any, path: str) -> tuple[ListingPlace, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{path}: expected a list of places, got {_kind(value)}")
+    fields = {"path": _path, "root": _flag, "query": _map(_text, _text), "dialect": _text}
+    return tuple(ListingPlace(**_read(item, f"{path}[{index}]", fields)) for index, item in enumerate(value))
 
 
 def _text(value: Any, path: str) -> str:
@@ -305,6 +325,7 @@ _FIELDS: Mapping[str, Any] = {
     "model_field": _text,
     "no_model_list": _flag,
     "public_model_list": _flag,
+    "listings": _places,
     "no_json_schema": _flag,
     "thinking_budget": _flag,
     "embedding": _object({"batch": _count, "max_tokens": _count, "input_type": _map(_input_kind, _text)}),
