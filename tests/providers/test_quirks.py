@@ -33,6 +33,7 @@ WHOLE: dict[str, Any] = {
     "model_field": "endpoint_id",
     "no_model_list": True,
     "public_model_list": True,
+    "listings": [{"path": "/api/v0/models", "root": True}, {"dialect": "tei", "query": {"all": "yes"}}],
     "embedding": {"batch": 4, "max_tokens": 2048, "input_type": {"document": "passage", "query": "query"}},
     "probe": {"timeout_s": 5, "max_tokens": 32},
 }
@@ -53,6 +54,10 @@ def test_every_known_quirk_is_read() -> None:
     assert (quirks.probe_timeout_s, quirks.probe_max_tokens) == (5.0, 32)
     assert quirks.no_model_list
     assert quirks.public_model_list
+    assert [(place.path, place.root, place.dialect, dict(place.query)) for place in quirks.listings] == [
+        ("/api/v0/models", True, "", {}),
+        ("", False, "tei", {"all": "yes"}),
+    ]
 
 
 def test_no_quirks_change_nothing() -> None:
@@ -90,6 +95,10 @@ def test_no_quirks_change_nothing() -> None:
         ({"params": {"rename": {"a": ""}}}, "quirks.params.rename.a: "),
         ({"params": {"droop": []}}, "quirks.params.droop: unknown"),
         ({"no_model_list": "yes"}, "quirks.no_model_list: "),
+        ({"listings": {"path": "/x"}}, "quirks.listings: "),
+        ({"listings": [{"path": "/x?y=1"}]}, "quirks.listings[0].path: "),
+        ({"listings": [{}, {"root": 1}]}, "quirks.listings[1].root: "),
+        ({"listings": ["/x"]}, "quirks.listings[0]: "),
         ({"embedding": {"batch": 0}}, "quirks.embedding.batch: "),
         ({"embedding": {"batch": True}}, "quirks.embedding.batch: "),
         ({"embedding": {"input_type": {"text": "x"}}}, "quirks.embedding.input_type.text: "),
