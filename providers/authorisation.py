@@ -14,9 +14,13 @@ kept from before. Who must hold the parts himself:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import base64
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from core.errors import AppError
 from providers import signers
@@ -93,4 +97,15 @@ async def deliver(
 
 def _added(request: UpstreamRequest, signed: UpstreamRequest) -> frozenset[str]:
     values = {value for name, value in signed.headers.items() if request.headers.get(name) != value}
-    return frozenset(values | {part for value in values for part in value.split()[1:]})
+    values |= {part for value in values for part in value.split()[1:]}
+    if signed.url != request.url:
+        values |= set(_in_query(signed.url)) - set(_in_query(request.url)) - {signed.host}
+    return frozenset(values)
+
+
+def _in_query(url: str) -> Iterator[str]:
+    """The values in a query, and the longer quoted words in those that are Base64 of a text."""
+    for _, value in parse_qsl(urlsplit(url).query):
+        yield value
+        with suppress(ValueError):
+            yield from re.findall(r'"([^"]{16,})"', base64.b64decode(value, validate=True).decode())
