@@ -1,0 +1,1 @@
+"""Counting what limits and budgets bound: `memory` in this process, `redis` for all processes together."""
