@@ -2,6 +2,7 @@
 
 from tenants.models.audit import AuditEvent
 from tenants.models.credential import Credential, CredentialState, TenantLLM
+from tenants.models.listing import ModelListing
 from tenants.models.probe import Probe
 from tenants.models.routing import RoutingChange
 from tenants.models.tenant import DEFAULT_MODEL_COLUMNS, MANAGERS, Membership, Role, Tenant
@@ -16,6 +17,7 @@ __all__ = [
     "Credential",
     "CredentialState",
     "Membership",
+    "ModelListing",
     "Probe",
     "Role",
     "RoutingChange",
