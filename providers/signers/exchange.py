@@ -13,15 +13,19 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
+from core.origins import origin_of
 from providers.dialects import failures
 from providers.dialects.bodies import Problem, load_object, read_problem, unexpected, words
-from providers.errors import AuthenticationFailed, Overloaded, RateLimited, UpstreamError
+from providers.errors import AuthenticationFailed, Overloaded, RateLimited, UpstreamError, WrongURL
+from providers.target import CredentialFields
 from providers.wire import UpstreamRequest, UpstreamResponse
 
 MAX_LIFETIME_S = 86_400.0
 _PROCESS_KEY = secrets.token_bytes(32)
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+_CLOCK = re.compile(r"\biat and exp\b|\bissued in the future\b|\bAADSTS700024\b", re.I)
 # Of a refusal by status 400, what is not the credential's fault: https://www.rfc-editor.org/rfc/rfc8628#section-3.5,
 # https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
 _PASSING: dict[str, failures.Kind] = {
@@ -58,6 +62,30 @@ class Exchange:
     identity: str
     build: Callable[[], TokenRequest] = field(repr=False)
     parse: Callable[[UpstreamResponse], Token] = field(repr=False)
+
+
+def endpoint(credential: CredentialFields, token_url: str, path: str) -> str:
+    """The address under the declared `token_url`; raises WrongURL if none is, SecretError if the key is not for it."""
+    if not token_url:
+        raise WrongURL(
+            "The factory does not say where the tokens for its calls are had.",
+            hint="Staff: declare its quirk token_url; a field that it names must be a region.",
+            step="sign",
+        )
+    credential.reveal(origin=origin_of(token_url))
+    return token_url + path
+
+
+def form(url: str, **fields: str) -> UpstreamRequest:
+    """A POST of form fields, as token endpoints take them."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    return UpstreamRequest("POST", url, {**headers, "User-Agent": "llmadmin"}, urlencode(fields).encode())
+
+
+def bearing(request: UpstreamRequest, credential: CredentialFields, token: Token) -> UpstreamRequest:
+    """The request with an access token, which goes only where its key may go; raises SecretError."""
+    credential.reveal(origin=request.origin)
+    return request.with_headers({"Authorization": f"Bearer {token.values['access_token']}"})
 
 
 def digest(*parts: str) -> str:
@@ -101,4 +129,6 @@ def refusal(response: UpstreamResponse) -> UpstreamError:
     message = f"{code}: {said}".strip(" :") if code else read_problem(response.body).message
     problem = Problem(words(message, 300), (words(code.lower(), 80),) if code else (), structured=bool(code))
     kind = _PASSING.get(code, AuthenticationFailed)
-    return failures.make(kind, problem, status=response.status, retry_after_s=failures.retry_after_s(response.headers))
+    hint = "The clock of this server may be wrong: correct it." if _CLOCK.search(message) else ""
+    wait = failures.retry_after_s(response.headers)
+    return failures.make(kind, problem, status=response.status, hint=hint, retry_after_s=wait)
