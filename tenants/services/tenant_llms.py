@@ -203,6 +203,11 @@ def check_served(credential: Credential, pairs: Sequence[tuple[str, str]]) -> No
         )
 
 
+def stored_name(factory: LLMFactory, name: str) -> str:
+    """A model's name as it is stored and listed: with the factory's suffix, once."""
+    return name if name.endswith(factory.name_suffix) else name + factory.name_suffix
+
+
 def bare_name(stored: str) -> str:
     """A stored name without the suffix that some factories add to it."""
     return stored.partition("___")[0]

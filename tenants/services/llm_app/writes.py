@@ -84,7 +84,7 @@ def add_llm(request: ModelRequest, *, tenant: Tenant, actor: Actor) -> Submitted
     """Add or edit one model; None if it was saved without a test."""
     factory = _factory(request.llm_factory)
     kinds = [_kind(name) for name in request.model_types]
-    stored = stored_name(factory, request.llm_name)
+    stored = tenant_llms.stored_name(factory, request.llm_name)
     values = assembly.values_of(factory.credential_fields, request.body, model_types=kinds, keyless=factory.keyless)
     llm = LLM.objects.filter(factory=factory, llm_name=tenant_llms.bare_name(stored)).first()
     plan = ModelPlan(stored, list(kinds), request.max_tokens, request.is_tools, llm.pk if llm else None)
@@ -132,11 +132,6 @@ def delete_factory(*, tenant: Tenant, llm_factory: str, actor: Actor) -> int:
     for credential in found:
         credentials.delete(credential, actor=actor)
     return len(found)
-
-
-def stored_name(factory: LLMFactory, name: str) -> str:
-    """A model's name as it is stored and listed: with the factory's suffix, once."""
-    return name if name.endswith(factory.name_suffix) else name + factory.name_suffix
 
 
 def carries_key(llm_factory: str, body: Mapping[str, Any]) -> bool:
