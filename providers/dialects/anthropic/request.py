@@ -35,19 +35,27 @@ _KNOWN = frozenset(
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
+    body = {"model": target.upstream_model, **content(payload, target)}
+    return request(target.url_for(Operation.CHAT, PATH), body).with_headers(HEADERS)
+
+
+def content(payload: Mapping[str, Any], target: Target) -> dict[str, Any]:
+    """The body without the model, which has another place on other vendors' clouds."""
     require(payload, "messages")
     asked = target.quirks.apply_params(Operation.CHAT, payload)
     vocabulary.refuse_others(asked, _KNOWN, NAME)
-    stream = bool(asked.get("stream"))
-    body = {"model": target.upstream_model, **translated(asked, target.quirks)}
-    if stream:
+    body = translated(asked, target.quirks)
+    if asked.get("stream"):
         body["stream"] = True
-    accept = "text/event-stream" if stream else "application/json"
-    return json_request(target.url_for(Operation.CHAT, PATH), body, accept=accept).with_headers(HEADERS)
+    return body
+
+
+def request(url: str, body: Mapping[str, Any]) -> UpstreamRequest:
+    return json_request(url, body, accept="text/event-stream" if body.get("stream") else "application/json")
 
 
 def translated(asked: Mapping[str, Any], quirks: Quirks) -> dict[str, Any]:
-    """The body, without the model and whether to stream: these have other places on other vendors' clouds."""
+    """The body, without the model and whether to stream."""
     system, messages = conversation(asked)
     body: dict[str, Any] = {"max_tokens": vocabulary.count(asked, "max_completion_tokens", "max_tokens")}
     put(

@@ -14,7 +14,7 @@ from providers.dialects.base import json_request, require
 from providers.dialects.bodies import load_object, unexpected
 from providers.dialects.gemini import errors, reply
 from providers.dialects.gemini.contents import conversation
-from providers.dialects.gemini.names import NAME, url
+from providers.dialects.gemini.names import NAME, URLOf, url
 from providers.dialects.tools import Choice, Tool, tool_choice, tools
 from providers.dialects.vocabulary import bad, number, put, unsupported
 from providers.quirks import Quirks
@@ -31,13 +31,18 @@ _KNOWN = frozenset(
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
+    return built(payload, target, url)
+
+
+def built(payload: Mapping[str, Any], target: Target, url_of: URLOf) -> UpstreamRequest:
+    """The request, whose URL is another one on Google's other clouds."""
     require(payload, "messages")
     asked = target.quirks.apply_params(Operation.CHAT, payload)
     vocabulary.refuse_others(asked, _KNOWN, NAME)
     body = translated(asked, target.quirks)
     if not asked.get("stream"):
-        return json_request(url(target, Operation.CHAT, "generateContent"), body)
-    address = f"{url(target, Operation.CHAT, 'streamGenerateContent')}?alt=sse"
+        return json_request(url_of(target, Operation.CHAT, "generateContent"), body)
+    address = f"{url_of(target, Operation.CHAT, 'streamGenerateContent')}?alt=sse"
     return json_request(address, body, accept="text/event-stream")
 
 

@@ -22,7 +22,20 @@ _KNOWN = frozenset({"input", "dimensions", "encoding_format", "input_type"})
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
-    """`encoding_format` is how the caller wants the vectors packed; here they always come as numbers."""
+    inputs, options = wanted(payload, target)
+    contents = [{"content": {"parts": [{"text": item}]}, **options} for item in inputs]
+    if len(contents) == 1:
+        return json_request(url(target, Operation.EMBEDDINGS, "embedContent"), contents[0])
+    model = resource(target.upstream_model)
+    body = {"requests": [{"model": model, **content} for content in contents]}
+    return json_request(url(target, Operation.EMBEDDINGS, "batchEmbedContents"), body)
+
+
+def wanted(payload: Mapping[str, Any], target: Target) -> tuple[list[str], dict[str, Any]]:
+    """The texts, and taskType and outputDimensionality as far as they are given.
+
+    `encoding_format` is how the caller wants the vectors packed; here they always come as numbers.
+    """
     require(payload, "input")
     asked = target.quirks.apply_params(Operation.EMBEDDINGS, payload)
     refuse_others(asked, _KNOWN, NAME)
@@ -33,12 +46,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
         raise unsupported("input that is given as tokens", NAME)
     options: dict[str, Any] = {}
     put(options, taskType=asked.get("input_type"), outputDimensionality=count(asked, "dimensions"))
-    contents = [{"content": {"parts": [{"text": item}]}, **options} for item in inputs]
-    if len(contents) == 1:
-        return json_request(url(target, Operation.EMBEDDINGS, "embedContent"), contents[0])
-    model = resource(target.upstream_model)
-    body = {"requests": [{"model": model, **content} for content in contents]}
-    return json_request(url(target, Operation.EMBEDDINGS, "batchEmbedContents"), body)
+    return inputs, options
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> Embeddings:
@@ -48,7 +56,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> Embeddings:
         if data.get("error"):
             raise errors.in_success(body)
         raise unexpected("The answer holds no embeddings.", headers, body)
-    vectors = [_vector(item) for item in items]
+    vectors = [vector_in(item) for item in items]
     if not all(vectors):
         raise unexpected("An embedding is not a list of numbers.", headers, body)
     used = tokens(data.get("usageMetadata"), "promptTokenCount")
@@ -59,7 +67,8 @@ def parse(headers: Mapping[str, str], body: bytes) -> Embeddings:
     )
 
 
-def _vector(item: Any) -> list[float] | None:
+def vector_in(item: Any) -> list[float] | None:
+    """The vector that an embedding holds; None for anything else than finite numbers."""
     values = item.get("values") if isinstance(item, dict) else None
     if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from providers.errors import ModelNotFound
 from providers.target import Target
 from providers.wire import Operation
 
 NAME = "gemini"
+URLOf = Callable[[Target, Operation, str], str]
 _RESOURCE = re.compile(r"[A-Za-z0-9][\w.\-]*(?:/[A-Za-z0-9][\w.\-]*)*", re.A)
 
 
