@@ -197,6 +197,7 @@ CELERY_BEAT_SCHEDULE = {
 # --- Jobs: type → the function that does the work, imported when the first one runs ---------------------------------
 JOB_HANDLERS = {
     "probe": "tenants.services.probing.run_job",
+    "discover": "tenants.services.discovery.run_job",
     "catalog_import": "providers.services.catalog.run_job",
     "rotate_secrets": "tenants.services.rotation.run_job",
 }
