@@ -8,6 +8,7 @@ from typing import Any
 
 from providers import dialects, upstream
 from providers.authorisation import deliver
+from providers.pending import until_done
 from providers.target import Target
 from providers.upstream import Policy, Pool
 from providers.wire import Operation, Reply, UpstreamRequest
@@ -24,8 +25,11 @@ async def acall(
     """Call the target and return the parsed reply; raises UpstreamError, whatever the upstream does."""
     dialect = dialects.get(target.dialect)
 
-    async def sent(request: UpstreamRequest) -> Reply:
-        response = await upstream.send(request, policy, pool=pool)
-        return dialect.parse(operation, response.status, response.headers, response.body)
+    async def send(request: UpstreamRequest, policy: Policy) -> Reply:
+        async def sent(signed: UpstreamRequest) -> Reply:
+            response = await upstream.send(signed, policy, pool=pool)
+            return dialect.parse(operation, response.status, response.headers, response.body)
 
-    return await deliver(dialect.build(operation, payload, target), target, policy, pool, sent)
+        return await deliver(request, target, policy, pool, sent)
+
+    return await until_done(dialect.build(operation, payload, target), target, policy, send)

@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One factory, one model type, one wire format. `problem` says why it cannot be called; "" if it can."""
+    """One factory, model type, wire format and signer. `problem` says why it cannot be called; "" if it can."""
 
     factory: str
     model_type: LLMType
@@ -80,19 +80,19 @@ def matrix(rows: Iterable[tuple[Row, Iterable[Row]]]) -> list[Cell]:
 def _cells(factory: Row, models: Iterable[Row]) -> list[Cell]:
     own = Quirks.from_data(factory.get("quirks"))
     default = factory.get("dialect") or "openai"
-    counts: dict[tuple[LLMType, str], int] = {}
+    counts: dict[tuple[LLMType, str, str], int] = {}
+    signer = factory.get("signer") or "bearer"
     for model in models:
         quirks = own.merge(Quirks.from_data(model.get("quirks")))
         for name in model["model_types"]:
             kind = LLMType(name)
-            place = (kind, quirks.dialect_for(kind) or default)
+            place = (kind, quirks.dialect_for(kind) or default, quirks.signers.get(kind) or signer)
             counts[place] = counts.get(place, 0) + 1
     for tag in str(factory.get("tags", "")).split(","):
         tagged = TYPES_OF_TAGS.get(tag.strip())
-        if tagged is not None and all(kind is not tagged for kind, _ in counts):
-            counts[(tagged, own.dialect_for(tagged) or default)] = 0
-    signer = factory.get("signer") or "bearer"
-    return [_cell(factory["name"], kind, dialect, signer, count) for (kind, dialect), count in counts.items()]
+        if tagged is not None and all(kind is not tagged for kind, *_ in counts):
+            counts[(tagged, own.dialect_for(tagged) or default, own.signers.get(tagged) or signer)] = 0
+    return [_cell(factory["name"], *place, count) for place, count in counts.items()]
 
 
 def _cell(factory: str, kind: LLMType, dialect: str, signer: str, models: int) -> Cell:

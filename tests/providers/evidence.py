@@ -51,6 +51,7 @@ EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
     "paddleocr": {Operation.OCR: _FAKED},
     "perplexity": {Operation.EMBEDDINGS: _FAKED},
     "replicate": {Operation.CHAT: ("documentation",), Operation.EMBEDDINGS: ("documentation",)},
+    "tencent": {Operation.TRANSCRIPTION: _FAKED},
     "tei": {
         Operation.EMBEDDINGS: _FAKED,
         Operation.RERANK: ("documentation", "llama.cpp", "socket"),

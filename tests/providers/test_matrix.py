@@ -56,7 +56,8 @@ def page(cells: list[matrix.Cell]) -> str:
     for name in factories:
         own = [cell for cell in cells if cell.factory == name]
         columns = [", ".join(map(shown, (cell for cell in own if cell.model_type is kind))) for kind in LLMType]
-        text += f"| {name} | `{own[0].signer}` | {' | '.join(columns)} |\n".replace("|  ", "| ")
+        signed = ", ".join(f"`{signer}`" for signer in dict.fromkeys(cell.signer for cell in own))
+        text += f"| {name} | {signed} | {' | '.join(columns)} |\n".replace("|  ", "| ")
     text += "\n## What cannot be called, and why\n\n| factory | model type | models | why |\n|---|---|---|---|\n"
     for cell in cells:
         if not cell.callable:
@@ -99,7 +100,8 @@ def test_a_cell_that_cannot_be_called_says_why() -> None:
 
 
 def test_quirks_lead_a_type_or_a_model_to_another_wire_format() -> None:
-    factory = {"name": "A", "tags": "LLM,TEXT RE-RANK", "quirks": {"dialects": {"rerank": "cohere"}}}
+    quirks = {"dialects": {"rerank": "cohere"}, "signers": {"rerank": "header:x-api-key"}}
+    factory = {"name": "A", "tags": "LLM,TEXT RE-RANK", "quirks": quirks}
     models = [
         {"model_types": ["chat", "image2text"]},
         {"model_types": ["chat"], "quirks": {"dialects": {"chat": "anthropic"}}},
@@ -112,6 +114,7 @@ def test_quirks_lead_a_type_or_a_model_to_another_wire_format() -> None:
         ("image2text", "openai", "chat", 1),
     ]
     assert all(cell.callable for cell in cells)
+    assert [cell.signer for cell in cells] == ["bearer", "bearer", "header:x-api-key", "bearer"]
 
 
 @pytest.mark.django_db
