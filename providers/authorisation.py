@@ -100,6 +100,8 @@ def _added(request: UpstreamRequest, signed: UpstreamRequest) -> frozenset[str]:
     values |= {part for value in values for part in value.split()[1:]}
     if signed.url != request.url:
         values |= set(_in_query(signed.url)) - set(_in_query(request.url)) - {signed.host}
+    if signed.body != request.body:
+        values |= set(_in_form((signed.body or b"").removesuffix(request.body or b"")))
     return frozenset(values)
 
 
@@ -109,3 +111,10 @@ def _in_query(url: str) -> Iterator[str]:
         yield value
         with suppress(ValueError):
             yield from re.findall(r'"([^"]{16,})"', base64.b64decode(value, validate=True).decode())
+
+
+def _in_form(added: bytes) -> Iterator[str]:
+    """The values of fields that were put in front of a form's others."""
+    for line in added.decode(errors="replace").splitlines():
+        if line and not line.startswith(("--", "Content-Disposition:")):
+            yield line

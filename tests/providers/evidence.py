@@ -48,10 +48,12 @@ EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
         Operation.TRANSCRIPTION: _FAKED,
         Operation.SPEECH: _FAKED,
     },
+    "opendataloader": {Operation.OCR: _FAKED},
     "paddleocr": {Operation.OCR: _FAKED},
     "perplexity": {Operation.EMBEDDINGS: _FAKED},
     "replicate": {Operation.CHAT: ("documentation",), Operation.EMBEDDINGS: ("documentation",)},
     "tencent": {Operation.TRANSCRIPTION: _FAKED},
+    "somark": {Operation.OCR: _FAKED},
     "tei": {
         Operation.EMBEDDINGS: _FAKED,
         Operation.RERANK: ("documentation", "llama.cpp", "socket"),

@@ -1,4 +1,4 @@
-"""Documents that are read: Mistral, PaddleOCR and MinerU against their documentation, and over real sockets."""
+"""Documents that are read: every OCR dialect against its documentation, and over real sockets."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ from tests.providers.exchanges import JSON, golden
 
 POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 OCR = Operation.OCR
-NAMES = ["mistral_ocr", "paddleocr", "mineru"]
-PATHS = {"mistral-ocr": "/ocr", "paddleocr": "/layout-parsing", "mineru": "/file_parse"}
-WIRES = [(name, case) for name in NAMES for case in ("ocr", "picture") if (name, case) != ("mineru", "picture")]
-PICTURE = {"file": tiny_png()}
+JSON_NAMES, FORM_NAMES = ["mistral_ocr", "paddleocr"], ["mineru", "somark", "opendataloader"]
+NAMES = [*JSON_NAMES, *FORM_NAMES]
+PATHS = {
+    "mistral-ocr": "/ocr",
+    "paddleocr": "/layout-parsing",
+    "mineru": "/file_parse",
+    "somark": "/parse/sync",
+}
+WIRES = [(name, case) for name in JSON_NAMES for case in ("ocr", "picture")]
+PICTURE, PDF = {"file": tiny_png()}, {"file": b"%PDF-1.7\n"}
 
 
 def case_of(dialect: str, name: str) -> dict[str, Any]:
@@ -56,23 +62,24 @@ def settings_at(url: str, **members: str) -> CredentialFields:
     return CredentialFields({}, OpenSecret(json.dumps(members), origin_of(url)))
 
 
-@pytest.mark.parametrize(("dialect", "name"), [wire for wire in WIRES if wire[0] != "mineru"])
+@pytest.mark.parametrize(("dialect", "name"), WIRES)
 def test_a_request_is_built_as_documented(dialect: str, name: str) -> None:
     exchanges.check_request(get(dialect), OCR, case_of(dialect, name))
 
 
-def test_mineru_is_sent_a_form() -> None:
-    case = case_of("mineru", "ocr")
-    request = get("mineru").build(OCR, case["payload"], exchanges.target(case))
+@pytest.mark.parametrize("name", FORM_NAMES)
+def test_those_that_take_uploads_are_sent_a_form(name: str) -> None:
+    case = case_of(name, "ocr")
+    request = get(name).build(OCR, case["payload"], exchanges.target(case))
     assert (request.method, request.url) == (case["request"]["method"], case["request"]["url"])
     fields, file = form_of(request)
     assert fields == case["fields"]
-    assert file.get_param("name", header="content-disposition") == "files"
-    assert (file.get_filename(), file.get_content_type()) == ("invoice.pdf", "application/pdf")
+    assert file.get_param("name", header="content-disposition") == case["file_field"]
+    assert (file.get_filename(), file.get_content_type()) == (case["payload"]["filename"], "application/pdf")
     assert file.get_content() == case["payload"]["file"]
 
 
-@pytest.mark.parametrize(("dialect", "name"), WIRES)
+@pytest.mark.parametrize(("dialect", "name"), [*WIRES, *((name, "ocr") for name in FORM_NAMES)])
 def test_an_answer_is_the_markdown_of_each_page(dialect: str, name: str) -> None:
     case = case_of(dialect, name)
     reply: Document = exchanges.reply(get(dialect), OCR, case)
@@ -102,7 +109,7 @@ def test_an_error_is_a_member_of_the_tree(dialect: str, case: dict[str, Any]) ->
         ({"file": b"x", "media_type": "text/html"}, BadRequest),
         ({"file": b"x", "media_type": 5}, BadRequest),
         ({"file": tiny_png(), "filename": 5}, BadRequest),
-        ({"file": tiny_png(), "output_dir": "/etc"}, Unsupported),
+        ({**PDF, "output_dir": "/etc"}, Unsupported),
     ],
 )
 def test_what_cannot_be_sent_is_told(name: str, payload: dict[str, Any], kind: type[UpstreamError]) -> None:
@@ -170,6 +177,29 @@ def test_a_token_is_taken_out_of_the_settings_and_they_are_never_sent_as_a_whole
         signers.get("header:authorization:token:a b")
 
 
+@pytest.mark.parametrize(
+    ("name", "payload", "kind"),
+    [
+        ("somark", {"feature_config": "none"}, BadRequest),
+        ("somark", {"element_formats": ["url"]}, BadRequest),
+        ("mineru", {"backend": ["a"]}, BadRequest),
+        ("opendataloader", {"hybrid": {"a": 1}}, BadRequest),
+        ("opendataloader", PICTURE, Unsupported),
+    ],
+)
+def test_a_form_takes_only_what_the_server_understands(
+    name: str, payload: dict[str, Any], kind: type[UpstreamError]
+) -> None:
+    with pytest.raises(kind) as caught:
+        get(name).build(OCR, {**PDF, **payload}, Target("F", "m", "http://h"))
+    assert caught.value.step == "build"
+
+
+def test_a_document_in_which_nothing_was_found_is_an_empty_page() -> None:
+    reply = get("opendataloader").parse(OCR, 200, JSON, b'{"json_doc": {"kids": []}, "md_text": null}')
+    assert reply == Document([""])
+
+
 OTHER_SHAPES: dict[str, list[Any]] = {
     "mistral_ocr": [[], {}, {"pages": {}}, {"pages": [{"index": 0}]}, {"pages": [5]}],
     "paddleocr": [
@@ -180,6 +210,11 @@ OTHER_SHAPES: dict[str, list[Any]] = {
         *([], {}, {"results": {}}, {"results": {"a": {}}}, {"results": {"a": 5}}),
         {"results": {"a": {"md_content": None}}},
     ],
+    "somark": [
+        *([], {}, {"code": 0}, {"code": 0, "data": []}, {"code": 0, "data": {"result": {"outputs": {}}}}),
+        {"code": 0, "data": {"result": {"outputs": {"markdown": 5}}}},
+    ],
+    "opendataloader": [[], {}, {"json_doc": {}}, {"md_text": 5}, {"md_text": ["x"]}],
 }
 
 
@@ -190,7 +225,10 @@ def test_a_reply_of_another_shape_is_a_bad_reply(dialect: str, data: Any) -> Non
     assert caught.value.step == "parse"
 
 
-KEYS = ["pages", "markdown", "error", "errorCode", "result", "layoutParsingResults", "text", "results", "md_content"]
+KEYS = [
+    *("pages", "markdown", "error", "errorCode", "result", "layoutParsingResults", "text", "results", "md_content"),
+    *("code", "data", "outputs", "md_text"),
+]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
@@ -211,10 +249,14 @@ def test_no_answer_makes_them_raise_anything_but_upstream_errors(data: Any, name
         assert all(isinstance(page, str) for page in reply)
 
 
-@given(st.dictionaries(st.sampled_from(["file", "filename", "media_type", "pages", "backend", "topP"]), json_values))
+@given(
+    st.dictionaries(
+        st.sampled_from(["file", "filename", "media_type", "pages", "backend", "topP", "hybrid"]), json_values
+    )
+)
 def test_no_payload_makes_them_raise_anything_but_upstream_errors(payload: dict[str, Any]) -> None:
     for name in NAMES:
-        for asked in (payload, {"file": tiny_png(), **payload}):
+        for asked in (payload, {**PDF, **payload}):
             try:
                 get(name).build(OCR, asked, Target("F", "m", "http://h"))
             except UpstreamError as error:
@@ -233,15 +275,14 @@ def test_a_probe_of_the_catalogues_row_says_ok(row: str) -> None:
     with FakeUpstream(key=None) as server:
         base = server.url if row == "mistral-ocr" else server.root
         named = [member["name"] for member in factory["credential_fields"][0].get("fields", ())]
-        key = json.dumps({name: KEY if "token" in name else "" for name in named}) if named else KEY
+        key = json.dumps({name: KEY if "token" in name or "key" in name else "" for name in named}) if named else KEY
         credential = CredentialFields({}, OpenSecret(key, origin_of(base)))
         to = Target(row, "m", base, dialect.name, factory["signer"], quirks, credential)
         server.status(PATHS[row], 200, answer)
         check_reply(LLMType.OCR, call(to, operation, probe_payload(LLMType.OCR, quirks), policy=POLICY))
-        signed = {"mistral-ocr": f"Bearer {KEY}", "paddleocr": f"token {KEY}"}.get(row)
-        assert {name.lower(): value for name, value in server.requests[-1].headers.items()}.get(
-            "authorization"
-        ) == signed
+        signed = {"paddleocr": f"token {KEY}", "mineru": None, "somark": None}.get(row, f"Bearer {KEY}")
+        assert server.requests[-1].headers.get("authorization") == signed
+        assert (KEY.encode() in server.requests[-1].body) == (row == "somark")
         server.status(PATHS[row], 401, {"message": f"Invalid key {KEY}"})
         with pytest.raises(AuthenticationFailed) as caught:
             call(to, operation, probe_payload(LLMType.OCR, quirks), policy=POLICY)
