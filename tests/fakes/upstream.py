@@ -122,10 +122,6 @@ class FakeUpstream:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self._behaviours[path] = lambda handler: handler.json(data, status=status, headers=named)
 
-    def answer_with(self, path: str, behaviour: Behaviour) -> None:
-        """Whatever the function writes on the handler it is given."""
-        self._behaviours[path] = behaviour
-
     def raw(
         self, path: str, body: bytes, *, status: int = 200, content_type: str = "text/plain", **headers: str
     ) -> None:
