@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 
 from core.errors import NotFound
 from core.principal import Principal
-from tenants.models import ApiToken, AuditEvent, Credential, Membership, Probe, Tenant, TenantLLM
+from tenants.models import ApiToken, AuditEvent, Credential, Membership, Probe, Route, Tenant, TenantLLM
 
 Row = TypeVar("Row", bound=Model)
 
@@ -52,6 +52,15 @@ def tenant_llms(principal: Principal, *, scope: str = "read") -> QuerySet[Tenant
 
 def tenant_llm(principal: Principal, pk: object, *, scope: str = "read") -> TenantLLM:
     return _one(tenant_llms(principal, scope=scope), pk, "model")
+
+
+def routes(principal: Principal, *, scope: str = "read") -> QuerySet[Route]:
+    principal.require(scope)
+    return Route.objects.for_tenant(principal.tenant_id).select_related("tenant")
+
+
+def route(principal: Principal, pk: str, *, scope: str = "read") -> Route:
+    return _one(routes(principal, scope=scope), pk, "route")
 
 
 def probes(principal: Principal) -> QuerySet[Probe]:

@@ -17,7 +17,7 @@ from core import audit
 from core.audit import Event
 from core.redact import MASK, redact
 from providers.models import LLM, LLMFactory
-from tenants.models import ApiToken, AuditEvent, Credential, Membership, Tenant, TenantLLM
+from tenants.models import ApiToken, AuditEvent, Credential, Membership, Route, RouteTarget, Tenant, TenantLLM
 from tenants.services import groups, routing
 
 # --- Audit log ------------------------------------------------------------------------------------------------------
@@ -72,12 +72,13 @@ def _clean(value: Any, *, depth: int = 0) -> Any:
 
 # The columns that decide how a call is authenticated and where it goes; `used_tokens` or `last_used_at` do not.
 _ROUTED: dict[type[Model], frozenset[str]] = {
-    ApiToken: frozenset({"tenant", "digest", "scopes", "expires_at", "revoked_at"}),
+    ApiToken: frozenset({"tenant", "digest", "scopes", "allowed_models", "expires_at", "revoked_at"}),
     Membership: frozenset({"tenant", "user", "role"}),
     Credential: frozenset({"tenant", "factory", "label", "base_url", "fields", "secret", "status", "state"}),
     TenantLLM: frozenset(
         {"tenant", "credential", "factory", "llm", "llm_name", "model_types", "max_tokens", "is_tools", "status"}
     ),
+    Route: frozenset({"tenant", "name", "model_type", "strategy", "status", "timeout_s", "max_retries"}),
 }
 
 
@@ -85,6 +86,12 @@ def _on_write(instance: Model, update_fields: frozenset[str] | None = None, **_:
     columns = _ROUTED[type(instance)]
     if update_fields is None or columns.intersection(name.removesuffix("_id") for name in update_fields):
         routing.bump(instance.tenant_id)  # type: ignore[attr-defined]
+
+
+def _on_target(instance: RouteTarget, origin: Any = None, **_: Any) -> None:
+    """A target that goes with its route or its model is announced by them."""
+    if origin is None or isinstance(origin, RouteTarget) or getattr(origin, "model", None) is RouteTarget:
+        routing.bump(instance.route.tenant_id)
 
 
 def _on_tenant(instance: Tenant, **_: Any) -> None:
@@ -117,6 +124,7 @@ def _on_catalogue_event(event: Event, **_: Any) -> None:
 for _signal, _name in ((post_save, "saved"), (post_delete, "deleted")):
     for _model in _ROUTED:
         _signal.connect(_on_write, sender=_model, dispatch_uid=f"tenants.routing.{_name}.{_model.__name__}")
+    _signal.connect(_on_target, sender=RouteTarget, dispatch_uid=f"tenants.routing.{_name}.RouteTarget")
     _signal.connect(_on_tenant, sender=Tenant, dispatch_uid=f"tenants.routing.{_name}.Tenant")
     for _model in (LLMFactory, LLM):
         _signal.connect(_on_catalogue, sender=_model, dispatch_uid=f"tenants.routing.{_name}.{_model.__name__}")

@@ -4,6 +4,7 @@ from tenants.models.audit import AuditEvent
 from tenants.models.credential import Credential, CredentialState, TenantLLM
 from tenants.models.listing import ModelListing
 from tenants.models.probe import Probe
+from tenants.models.routes import OnError, Route, RouteTarget, Strategy
 from tenants.models.routing import RoutingChange
 from tenants.models.tenant import DEFAULT_MODEL_COLUMNS, MANAGERS, Membership, Role, Tenant
 from tenants.models.token import SCOPES, ApiToken
@@ -18,9 +19,13 @@ __all__ = [
     "CredentialState",
     "Membership",
     "ModelListing",
+    "OnError",
     "Probe",
     "Role",
+    "Route",
+    "RouteTarget",
     "RoutingChange",
+    "Strategy",
     "Tenant",
     "TenantLLM",
 ]

@@ -33,6 +33,9 @@ class ApiToken(models.Model):
     prefix = models.CharField(max_length=12, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = models.JSONField(default=list)
+    allowed_models = models.JSONField(
+        default=list, blank=True, help_text="What it may call: names of routes and models, *@OpenAI; empty: everything."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     parent = models.ForeignKey(
         "self", null=True, editable=False, on_delete=models.SET_NULL, help_text="The token it was made with."

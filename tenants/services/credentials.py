@@ -26,7 +26,7 @@ from providers.services.statuses import check_status
 from providers.target import CredentialFields, Target
 from providers.upstream import Policy
 from tenants.models import Credential, CredentialState, Tenant
-from tenants.services import routing, tenant_llms
+from tenants.services import routes, routing, tenant_llms
 from tenants.services.sealing import narrow, put_secret, reach, token_origin
 from tenants.services.values import Values, check_base_url, check_secrets, check_values, secret_parts, secret_text
 
@@ -91,9 +91,11 @@ def update(
 
 @transaction.atomic
 def delete(credential: Credential, *, actor: Actor) -> None:
-    """Remove a credential, its secret and its models; its probes stay as history."""
+    """Remove a credential, its secret and its models, these out of their routes too; its probes stay as history."""
     lock(credential.tenant)
-    record("credential.deleted", credential, actor, models=credential.tenant_llms.count())
+    used = [loss.route.name for loss in routes.losses(credential.tenant_llms.all())]
+    detail = {"routes": used} if used else {}
+    record("credential.deleted", credential, actor, models=credential.tenant_llms.count(), **detail)
     credential.delete()
     routing.bump(credential.tenant_id)
 

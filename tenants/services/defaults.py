@@ -12,7 +12,7 @@ from core.audit import Actor
 from core.errors import InvalidInput
 from providers.llm_types import LLMType
 from providers.models import LLM, VALID
-from tenants.models import DEFAULT_MODEL_COLUMNS, Tenant, TenantLLM
+from tenants.models import DEFAULT_MODEL_COLUMNS, Route, Tenant, TenantLLM
 
 TYPE_OF_COLUMN = {column: kind for kind, column in DEFAULT_MODEL_COLUMNS.items()}
 MAX_LENGTH = 256
@@ -22,8 +22,9 @@ MAX_LENGTH = 256
 def set_default_models(tenant: Tenant, *, values: Mapping[str, str], actor: Actor) -> Tenant:
     """Choose default models: `{"llm_id": "name@factory"}`; "" clears one, a column that is not named stays.
 
-    Each must be an enabled model of the tenant (or one that a self-deployed factory offers to everybody) that has the
-    column's type. A value that does not change is not looked at again, so that a form can send all of them back.
+    Each must be an enabled route or model of the tenant (or a model that a self-deployed factory offers to everybody)
+    that has the column's type. A route comes before a model that has the same bare name.
+    A value that does not change is not looked at again, so that a form can send all of them back.
     """
     tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
     faults: dict[str, list[str]] = {}
@@ -58,10 +59,19 @@ def choosable(tenant: Tenant) -> tuple[QuerySet[TenantLLM], QuerySet[LLM]]:
     return own, LLM.objects.valid().filter(factory__status=VALID, factory__self_deployed=True)
 
 
+def choosable_routes(tenant: Tenant) -> QuerySet[Route]:
+    """The tenant's enabled routes."""
+    return Route.objects.for_tenant(tenant).valid()
+
+
 def _find(tenant: Tenant, wanted: str, kind: LLMType) -> str:
     """The full name of the one model that is meant; raises InvalidInput that says what to choose from."""
     if not isinstance(wanted, str) or len(wanted) > MAX_LENGTH or not wanted.isprintable():
         raise InvalidInput("This is not a model's name.")
+    if (route := choosable_routes(tenant).filter(name=wanted).first()) is not None:
+        if route.model_type != kind:
+            raise InvalidInput(f"The route “{wanted}” is not for {kind.value}.")
+        return route.name
     name, _, factory = wanted.rpartition("@")
     meant = Q(llm_name=name, factory__name=factory) | Q(llm_name=wanted)
     found: dict[str, set[str]] = {}

@@ -31,8 +31,9 @@ _SUPPORTS = {
     "jobs": frozenset({"view_job"}),
     "tenants": frozenset(
         {
-            *(f"view_{model}" for model in ("tenant", "membership", "apitoken", "credential", "tenantllm", "probe")),
-            *(f"operate_{model}" for model in ("tenant", "credential", "tenantllm")),
+            *(f"view_{model}" for model in ("tenant", "membership", "apitoken", "credential", "tenantllm")),
+            *(f"view_{model}" for model in ("route", "probe")),
+            *(f"operate_{model}" for model in ("tenant", "credential", "tenantllm", "route")),
         }
     ),
 }

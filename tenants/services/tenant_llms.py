@@ -17,7 +17,7 @@ from providers.fields import normalise_types
 from providers.models import DEFAULT_MAX_TOKENS, INVALID, LLM, VALID, LLMFactory
 from providers.services.statuses import check_status
 from tenants.models import Credential, Tenant, TenantLLM
-from tenants.services import routing
+from tenants.services import routes, routing
 
 MAX_MAX_TOKENS = 100_000_000
 MAX_NAME = 160
@@ -165,6 +165,7 @@ def save_plans(credential: Credential, plans: Sequence[ModelPlan]) -> set[str]:
     TenantLLM.objects.bulk_create(fresh)
     columns = ["credential", "model_types", "max_tokens", "llm_id", "is_tools", "updated_at"]
     TenantLLM.objects.bulk_update(changed, columns)
+    routes.hand_over({plan.moves: present[plan.llm_name].pk for plan in plans if plan.moves in moving})
     own.filter(pk__in=list(moving)).delete()  # its place was taken meanwhile by an equal one
     routing.bump(credential.tenant_id)
     return left
@@ -184,10 +185,13 @@ def set_status(rows: Iterable[TenantLLM], *, status: str, actor: Actor) -> int:
 
 @transaction.atomic
 def delete(rows: Iterable[TenantLLM], *, actor: Actor) -> int:
-    """Take models away from their tenants; how many there were. Their credentials stay."""
+    """Take models away from their tenants, and out of their routes; how many there were. Their credentials stay."""
     found = list(rows)
+    for tenant_id in sorted({row.tenant_id for row in found}):  # no route is given one of them meanwhile
+        Tenant.objects.select_for_update().filter(pk=tenant_id).first()
+    used = routes.names_by_model(row.pk for row in found)
     for row in found:
-        _record("model.deleted", row, actor)
+        _record("model.deleted", row, actor, **({"routes": used[row.pk]} if row.pk in used else {}))
     TenantLLM.objects.filter(pk__in=[row.pk for row in found]).delete()
     _bump(found)
     return len(found)

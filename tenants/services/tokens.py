@@ -26,6 +26,7 @@ PREFIX = "lla_"
 _PLAIN_LENGTH = len(PREFIX) + 43  # 256 random bits in URL-safe base64
 _USE_RECORDED_EVERY = timedelta(minutes=1)
 _MEMBER_SCOPES = frozenset({"read", "invoke"})
+MAX_PATTERNS, MAX_PATTERN = 100, 300
 
 
 def digest(plain: str) -> str:
@@ -40,11 +41,18 @@ def looks_like_one(plain: str) -> bool:
 
 @transaction.atomic
 def create(
-    *, tenant: Tenant, name: str, scopes: Sequence[str], expires_at: datetime | None = None, actor: Actor
+    *,
+    tenant: Tenant,
+    name: str,
+    scopes: Sequence[str],
+    models: Sequence[str] = (),
+    expires_at: datetime | None = None,
+    actor: Actor,
 ) -> tuple[ApiToken, str]:
     """A new token and its plain text, which nobody can see again.
 
-    It acts for the actor's user, and never has more rights or a longer life than what it was made with.
+    `models` are patterns of what it may call (see `allows`). It acts for the actor's user, and never has more rights,
+    more models or a longer life than what it was made with.
     """
     if actor.user_id is None:
         raise InvalidInput("A token acts for a person; the system cannot have one.", code="token_without_a_person")
@@ -60,6 +68,7 @@ def create(
             f"You cannot give a token rights that you do not have: {', '.join(missing)}.",
             hint=f"You may give: {', '.join(sorted(allowed)) or 'none'}.",
         )
+    patterns = within(parent.allowed_models if parent else [], clean_patterns(models))
     if parent and parent.expires_at:
         expires_at = min(expires_at or parent.expires_at, parent.expires_at)
     if expires_at is not None and expires_at <= now():
@@ -71,6 +80,7 @@ def create(
         prefix=plain[: len(PREFIX) + 6],
         digest=digest(plain),
         scopes=wanted,
+        allowed_models=patterns,
         created_by_id=actor.user_id,
         parent=parent,
         expires_at=expires_at,
@@ -81,6 +91,7 @@ def create(
         tenant_id=tenant.pk,
         target=str(token),
         scopes=wanted,
+        models=patterns,
         expires_at=expires_at.isoformat() if expires_at else None,
     )
     return token, plain
@@ -104,6 +115,70 @@ def _parent(pk: str) -> ApiToken:
     if parent is None:
         raise Forbidden("The token that asks for this is not valid any more.")
     return parent
+
+
+# --- What it may call -----------------------------------------------------------------------------------------------
+
+
+def allows(patterns: Sequence[str], name: str) -> bool:
+    """Whether a token that is restricted to these patterns may call a model (`name@factory`) or a route. Pure.
+
+    No patterns allow everything. `*` stands for any text. A pattern with an “@” is compared with the full name of a
+    model; one without, such as `gpt-4o` or `gpt-*`, with routes' names and with models' own names at any factory.
+    """
+    own = name.rpartition("@")[0]
+    return not patterns or any(
+        _matches(pattern, name) or (bool(own) and "@" not in pattern and _matches(pattern, own)) for pattern in patterns
+    )
+
+
+def clean_patterns(patterns: Sequence[str]) -> list[str]:
+    """The patterns without surrounding space, each once; raises InvalidInput."""
+    cleaned = list(dict.fromkeys(pattern.strip() for pattern in patterns))
+    if len(cleaned) > MAX_PATTERNS:
+        raise InvalidInput("Too many models are named.", fields={"models": [f"At most {MAX_PATTERNS}; use patterns."]})
+    if any(not 1 <= len(pattern) <= MAX_PATTERN or not pattern.isprintable() for pattern in cleaned):
+        fault = f"Each a name or pattern of 1 to {MAX_PATTERN} printable characters, such as gpt-4o or *@OpenAI."
+        raise InvalidInput("These are no names of models.", fields={"models": [fault]})
+    return cleaned
+
+
+def within(limits: Sequence[str], patterns: list[str]) -> list[str]:
+    """The patterns if they allow nothing but what `limits` allow, the limits if there are none; else raises."""
+    if not patterns:
+        return list(limits)
+    if wider := [pattern for pattern in patterns if not _is_within(limits, pattern)]:
+        raise Forbidden(
+            f"You cannot give a token models that you may not call: {', '.join(wider[:5])}.",
+            hint=f"You may give: {', '.join(limits[:20])}.",
+        )
+    return patterns
+
+
+def _is_within(limits: Sequence[str], pattern: str) -> bool:
+    """Whatever a limit matches when `*` in the pattern is a character like any other, it matches for any text there."""
+    if "*" in pattern.rpartition("@")[2] and "@" in pattern:  # where its model's own name ends is not certain
+        return any(_matches(limit, pattern) for limit in limits) or not limits
+    return allows(limits, pattern)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    first, *rest = pattern.split("*")
+    if not rest:
+        return text == pattern
+    if not text.startswith(first):
+        return False
+    *inner, last = rest
+    at = len(first)
+    for piece in inner:
+        at = text.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return text.endswith(last) and len(text) - len(last) >= at
+
+
+# --- Presented ------------------------------------------------------------------------------------------------------
 
 
 def presentable(*, at: datetime) -> QuerySet[ApiToken]:

@@ -26,12 +26,14 @@ SUPPORT = {
     "providers.view_llm",
     "providers.view_llmfactory",
     "tenants.operate_credential",
+    "tenants.operate_route",
     "tenants.operate_tenant",
     "tenants.operate_tenantllm",
     "tenants.view_apitoken",
     "tenants.view_credential",
     "tenants.view_membership",
     "tenants.view_probe",
+    "tenants.view_route",
     "tenants.view_tenant",
     "tenants.view_tenantllm",
 }
@@ -55,6 +57,7 @@ AUDITOR = {
     "tenants.view_credential",
     "tenants.view_membership",
     "tenants.view_probe",
+    "tenants.view_route",
     "tenants.view_tenant",
     "tenants.view_tenantllm",
 }

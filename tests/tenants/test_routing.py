@@ -14,9 +14,10 @@ from core.audit import SYSTEM
 from core.clock import now
 from providers.models import INVALID, LLM, LLMFactory
 from providers.services import curation
-from tenants.models import Credential, Membership, Role, RoutingChange, Tenant, TenantLLM
+from tenants.models import Credential, Membership, Role, Route, RoutingChange, Tenant, TenantLLM
 from tenants.models.routing import EVERYBODY
-from tenants.services import credentials, routing, tenant_llms, tokens
+from tenants.services import credentials, routes, routing, tenant_llms, tokens
+from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.gateway.conftest import World
 from tests.people import actor_of, make_member
 
@@ -59,6 +60,26 @@ def set_and_save(row: Credential | TenantLLM | Tenant | LLMFactory, column: str,
 def test_what_changes_a_tenants_routing_is_announced(world: World, work: Callable[..., object]) -> None:
     actor, tenant_id = actor_of(owner_of(world)), world.tenant.pk
     assert announced(lambda: work(world, actor)) == {tenant_id}
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda route, a: routes.update(route, name="faster", actor=a),
+        lambda route, a: routes.update(route, targets=[TargetPlan(route.targets.get().tenant_llm_id, 2)], actor=a),
+        lambda route, a: routes.set_status([route], status=INVALID, actor=a),
+        lambda route, a: routes.delete(route, actor=a),
+        lambda route, a: route.save(),
+        lambda route, a: route.targets.get().save(),
+        lambda route, a: route.targets.get().delete(),
+        lambda route, a: route.targets.all().delete(),
+    ],
+)
+def test_what_changes_a_route_is_announced(world: World, work: Callable[..., object]) -> None:
+    actor = actor_of(owner_of(world))
+    plan = RoutePlan("fast", "chat", [TargetPlan(world.model.pk)])
+    assert announced(lambda: routes.create(tenant=world.tenant, plan=plan, actor=actor)) == {world.tenant.pk}
+    assert announced(lambda: work(Route.objects.get(), actor)) == {world.tenant.pk}
 
 
 @pytest.mark.parametrize(

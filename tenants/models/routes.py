@@ -1,0 +1,144 @@
+"""A tenant's public names for models: what applications call, and which models answer for it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from core.ids import ID_LENGTH, new_id
+from providers import errors
+from providers.fields import TYPE_CHOICES
+from providers.models import INVALID, STATUS_CHOICES, VALID
+from tenants.models.credential import TenantLLM
+from tenants.models.tenant import Tenant
+
+MAX_TIMEOUT_S, MAX_RETRIES, MAX_POSITION, MAX_WEIGHT = 3600, 10, 100, 1000
+
+NAME = RegexValidator(
+    r"^(?!.*(?:___|//|\.\.))[^\W_](?:[\w.:/+-]*[\w.:+-])?\Z",
+    "A letter or digit, then letters, digits and . _ - : / +, without “___”, “//”, “..” or a “/” at its end.",
+)
+
+
+class Strategy(models.TextChoices):
+    ORDERED = "ordered", "in order of position"
+    WEIGHTED = "weighted", "by weight alone"
+
+
+class OnError(models.TextChoices):
+    """The failures that a target may be kept for, by the codes of `providers.errors`."""
+
+    CONTEXT_LENGTH = errors.ContextLengthExceeded.code, "the prompt is too long"
+    CONTENT_FILTER = errors.ContentFiltered.code, "the content is filtered"
+    RATE_LIMIT = errors.RateLimited.code, "the rate limit is reached"
+    QUOTA = errors.QuotaExceeded.code, "the quota is used up"
+    OVERLOADED = errors.Overloaded.code, "the upstream is overloaded"
+    TIMED_OUT = errors.TimedOut.code, "the upstream takes too long"
+
+
+class RouteQuerySet(models.QuerySet["Route"]):
+    def for_tenant(self, tenant: Tenant | str) -> RouteQuerySet:
+        return self.filter(tenant=tenant)
+
+    def valid(self) -> RouteQuerySet:
+        return self.filter(status=VALID)
+
+
+class Route(models.Model):
+    """A name that a tenant's applications call, and the models behind it."""
+
+    id = models.CharField(primary_key=True, max_length=ID_LENGTH, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="routes")
+    name = models.CharField(max_length=100, validators=[NAME], help_text="What applications name as the model.")
+    model_type = models.CharField(max_length=16, choices=TYPE_CHOICES)
+    strategy = models.CharField(
+        max_length=8,
+        choices=Strategy.choices,
+        default=Strategy.ORDERED,
+        help_text="In order: the lowest position first, those of one position share the calls by weight. "
+        "By weight: positions do not matter.",
+    )
+    status = models.CharField(max_length=1, choices=STATUS_CHOICES, default=VALID)
+    description = models.CharField(max_length=500, blank=True)
+    timeout_s = models.PositiveIntegerField(
+        "timeout in s",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_TIMEOUT_S)],
+        help_text="How long a call may take in all; empty: as everywhere.",
+    )
+    max_retries = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_RETRIES)],
+        help_text="How often a target is tried again before the next one is; empty: as everywhere.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = RouteQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["tenant_id", "name"]
+        permissions: ClassVar = [("operate_route", "Can enable and disable route")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="route_name_once"),
+            models.CheckConstraint(
+                condition=~Q(name="") & ~Q(name__contains="@") & ~Q(name__contains="~"), name="route_name_unmistakable"
+            ),
+            models.CheckConstraint(condition=Q(strategy__in=Strategy.values), name="route_strategy_known"),
+            models.CheckConstraint(condition=Q(status__in=[VALID, INVALID]), name="route_status_known"),
+            models.CheckConstraint(
+                condition=Q(timeout_s=None) | Q(timeout_s__range=(1, MAX_TIMEOUT_S)), name="route_timeout_bounded"
+            ),
+            models.CheckConstraint(
+                condition=Q(max_retries=None) | Q(max_retries__range=(0, MAX_RETRIES)), name="route_retries_bounded"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RouteTarget(models.Model):
+    """One of the models behind a route: a tenant's own, through one credential. It goes with that model."""
+
+    id = models.BigAutoField(primary_key=True)
+    route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="targets")
+    tenant_llm = models.ForeignKey(
+        TenantLLM, verbose_name="model", on_delete=models.CASCADE, related_name="route_targets"
+    )
+    position = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_POSITION)]
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_WEIGHT)]
+    )
+    only_on = models.JSONField(
+        "only after", default=list, blank=True, help_text="Tried only after one of these failures; empty: always."
+    )
+    status = models.CharField(max_length=1, choices=STATUS_CHOICES, default=VALID)
+
+    class Meta:
+        verbose_name = "target"
+        ordering: ClassVar = ["position", "id"]
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["route", "tenant_llm"], name="target_once_per_route"),
+            models.CheckConstraint(condition=Q(position__range=(1, MAX_POSITION)), name="target_position_bounded"),
+            models.CheckConstraint(condition=Q(weight__range=(1, MAX_WEIGHT)), name="target_weight_bounded"),
+            models.CheckConstraint(condition=Q(status__in=[VALID, INVALID]), name="target_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_llm} in {self.route}"
+
+    def clean(self) -> None:
+        if self.tenant_llm.tenant_id != self.route.tenant_id:
+            raise ValidationError({"tenant_llm": "This is another tenant's model."})
+        if not isinstance(self.only_on, list) or not set(map(str, self.only_on)) <= set(OnError.values):
+            raise ValidationError({"only_on": f"A list of: {', '.join(OnError.values)}."})

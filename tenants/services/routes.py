@@ -1,0 +1,271 @@
+"""Routes: a tenant's public names for models. The only place that writes them.
+
+Deleting a model, or the credential it is used through, takes it out of the routes: they go on with the targets that
+are left. A route without one stays and answers like a name that does not exist, until it is given another target.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from django.db import IntegrityError, transaction
+from django.db.models import Count, F, Q, QuerySet
+
+from core import audit
+from core.audit import Actor
+from core.clock import now
+from core.errors import Conflict, InvalidInput, NotFound
+from providers.llm_types import LLMType
+from providers.models import VALID, LLMFactory
+from providers.services.statuses import check_status
+from tenants.models import DEFAULT_MODEL_COLUMNS, Route, RouteTarget, Strategy, Tenant, TenantLLM
+from tenants.services import routing
+from tenants.services.route_plans import COLUMNS, RoutePlan, TargetPlan, checked, plan_of
+
+
+@transaction.atomic
+def create(*, tenant: Tenant, plan: RoutePlan, actor: Actor) -> Route:
+    """A new route; raises InvalidInput, NotFound (a target is not the tenant's) or Conflict (the name is taken)."""
+    tenant = _locked(tenant.pk)
+    plan = checked(plan)
+    _check_prefix(plan.name)
+    _check_targets(tenant, plan, plan.targets)
+    route = Route(tenant=tenant)
+    _put(route, plan)
+    _put_targets(route, plan.targets)
+    _record("route.created", route, actor, model_type=plan.model_type, targets=len(plan.targets))
+    return route
+
+
+@transaction.atomic
+def update(route: Route, *, actor: Actor, **changes: Any) -> Route:
+    """Change the given fields of its plan; `targets` replaces all of them. Raises the same as `create`.
+
+    The tenant's default models follow a new name; what applications call it and tokens are restricted to does not.
+    """
+    tenant = _locked(route.tenant_id)
+    route = _fresh(route)
+    before, defaults = plan_of(route), default_columns(tenant, route)
+    plan = checked(replace(before, **changes))
+    if plan == before:
+        return route
+    if plan.name != before.name:
+        _check_prefix(plan.name)
+    if (plan.targets, plan.model_type) != (before.targets, before.model_type):
+        present = before.targets if plan.model_type == before.model_type else ()
+        known = {target.tenant_llm_id for target in present}
+        _check_targets(tenant, plan, [target for target in plan.targets if target.tenant_llm_id not in known])
+    _put(route, plan)
+    if plan.targets != before.targets:
+        _put_targets(route, plan.targets)
+    _record("route.updated", route, actor, changes=_differences(before, plan))
+    if plan.name != before.name and defaults:
+        _rename_defaults(tenant, defaults, route, actor)
+    return route
+
+
+@transaction.atomic
+def set_status(rows: Iterable[Route], *, status: str, actor: Actor) -> int:
+    """Enable ("1") or disable ("0") routes; how many there were."""
+    check_status(status)
+    found = list(rows)
+    Route.objects.filter(pk__in=[row.pk for row in found]).update(status=status, updated_at=now())
+    for row in found:
+        _record("route.enabled" if status == VALID else "route.disabled", row, actor)
+    return len(found)
+
+
+@transaction.atomic
+def delete(route: Route, *, actor: Actor) -> None:
+    """Remove a route. The models behind it stay; a default model that names it stays too, and finds nothing."""
+    tenant = _locked(route.tenant_id)
+    route = _fresh(route)
+    _record("route.deleted", route, actor, defaults=default_columns(tenant, route))
+    route.delete()
+
+
+def default_columns(tenant: Tenant, route: Route) -> list[str]:
+    """The columns of the tenant's default models that name the route."""
+    column = DEFAULT_MODEL_COLUMNS[LLMType(route.model_type)]
+    return [column] if getattr(tenant, column) == route.name else []
+
+
+# --- What is routed -------------------------------------------------------------------------------------------------
+
+
+class UsableTarget(NamedTuple):
+    """`only_on`: codes of errors after one of which alone it is tried; empty for a target like any other."""
+
+    tenant_llm_id: int
+    weight: int
+    only_on: frozenset[str]
+
+
+class UsableRoute(NamedTuple):
+    """`groups` in the order of fallback; the targets of one group share the calls by weight."""
+
+    name: str
+    model_type: str
+    timeout_s: int | None
+    max_retries: int | None
+    groups: tuple[tuple[UsableTarget, ...], ...]
+
+
+def for_tenant(tenant_id: str) -> tuple[UsableRoute, ...]:
+    """The enabled routes of a tenant with their usable targets, by name; one query.
+
+    A route none of whose usable targets takes a first call is left out.
+    """
+    usable = TenantLLM.objects.for_tenant(tenant_id).usable()
+    rows = (
+        RouteTarget.objects.filter(route__tenant=tenant_id, route__status=VALID, status=VALID, tenant_llm__in=usable)
+        .select_related("route")
+        .annotate(kinds=F("tenant_llm__model_types"))
+        .order_by("route__name", "position", "id")
+    )
+    groups: dict[Route, dict[int, list[UsableTarget]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        route = row.route
+        if route.model_type in row.kinds:
+            group = groups[route][row.position if route.strategy == Strategy.ORDERED else 0]
+            group.append(UsableTarget(row.tenant_llm_id, row.weight, frozenset(row.only_on)))
+    return tuple(
+        UsableRoute(route.name, route.model_type, route.timeout_s, route.max_retries, tuple(map(tuple, found.values())))
+        for route, found in groups.items()
+        if any(not target.only_on for group in found.values() for target in group)
+    )
+
+
+# --- What it means for routes when models go ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the deletion of some models would take from a route."""
+
+    route: Route
+    lost: int
+    left: int
+
+    def __str__(self) -> str:
+        if not self.left:
+            return f"The route {self.route.name} loses its last target, and answers nobody"
+        return f"The route {self.route.name} loses {self.lost} of its {self.lost + self.left} targets"
+
+
+def losses(models: QuerySet[TenantLLM]) -> list[Loss]:
+    """The routes that these models are targets of; one query."""
+    lost = Count("targets", filter=Q(targets__tenant_llm__in=models))
+    rows: QuerySet[Any] = (
+        Route.objects.filter(pk__in=RouteTarget.objects.filter(tenant_llm__in=models).values("route"))
+        .annotate(lost=lost, total=Count("targets"))
+        .order_by("name")
+    )
+    return [Loss(row, row.lost, row.total - row.lost) for row in rows]
+
+
+def names_by_model(model_ids: Iterable[int]) -> dict[int, list[str]]:
+    """The names of the routes that each of these models is a target of."""
+    rows = RouteTarget.objects.filter(tenant_llm__in=list(model_ids)).order_by("route__name")
+    names: dict[int, list[str]] = defaultdict(list)
+    for model_id, name in rows.values_list("tenant_llm", "route__name"):
+        names[model_id].append(name)
+    return names
+
+
+def hand_over(replaced: Mapping[int, int]) -> None:
+    """Let other models take the places that some have in routes: `{model's id: its successor's id}`."""
+    for row in RouteTarget.objects.filter(tenant_llm__in=list(replaced)).order_by("id"):
+        successor = replaced[row.tenant_llm_id]
+        if not RouteTarget.objects.filter(route=row.route_id, tenant_llm=successor).exists():
+            row.tenant_llm_id = successor
+            row.save(update_fields=["tenant_llm"])
+
+
+# --- Parts ----------------------------------------------------------------------------------------------------------
+
+
+def _locked(tenant_id: str) -> Tenant:
+    """Writers of one tenant take turns, those that delete models among them."""
+    tenant = Tenant.objects.select_for_update().filter(pk=tenant_id).first()
+    if tenant is None:
+        raise NotFound("There is no such tenant.")
+    return tenant
+
+
+def _fresh(route: Route) -> Route:
+    found = Route.objects.filter(pk=route.pk).first()
+    if found is None:
+        raise NotFound("There is no such route.")
+    return found
+
+
+def _check_prefix(name: str) -> None:
+    """`factory/model` is how a factory's model may be called: a route must not look like one."""
+    vendor, slash, _ = name.partition("/")
+    if slash and LLMFactory.objects.filter(name=vendor).exists():
+        raise InvalidInput(
+            f"A name that begins with {vendor}/ means a model of that factory.",
+            fields={"name": ["Must not begin with a factory's name and a slash."]},
+        )
+
+
+def _check_targets(tenant: Tenant, plan: RoutePlan, news: Sequence[TargetPlan]) -> None:
+    """Raise unless the plan can answer a call, and the new targets are models of the tenant that do its type."""
+    if all(target.only_on for target in plan.targets):
+        raise InvalidInput(
+            "A route needs a target that calls go to first.",
+            hint="Add a model, and leave “only_on” of at least one empty.",
+            fields={"targets": ["At least one without only_on."]},
+        )
+    ids = [target.tenant_llm_id for target in news]
+    rows = TenantLLM.objects.for_tenant(tenant).saved().select_related("factory").in_bulk(ids)
+    if missing := [pk for pk in ids if pk not in rows]:
+        raise NotFound(f"There is no such model: {', '.join(map(str, missing[:5]))}.")
+    if unfit := [str(row) for row in rows.values() if plan.model_type not in row.model_types]:
+        raise InvalidInput(
+            f"These are no models for {plan.model_type}: {', '.join(sorted(unfit)[:5])}.",
+            fields={"targets": [f"Models for {plan.model_type}."]},
+        )
+
+
+def _put(route: Route, plan: RoutePlan) -> None:
+    for name in COLUMNS:
+        setattr(route, name, getattr(plan, name))
+    try:
+        with transaction.atomic():
+            route.save()
+    except IntegrityError as error:
+        raise Conflict(f"There is a route {plan.name} already.", hint="Choose another name, or change it.") from error
+
+
+def _put_targets(route: Route, targets: Sequence[TargetPlan]) -> None:
+    """Make the route have these targets; one whose model stays keeps its row."""
+    present = {row.tenant_llm_id: row for row in route.targets.all()}
+    for plan in targets:
+        row = present.pop(plan.tenant_llm_id, None) or RouteTarget(route=route, tenant_llm_id=plan.tenant_llm_id)
+        row.position, row.weight, row.only_on, row.status = plan.position, plan.weight, list(plan.only_on), plan.status
+        row.save()
+    RouteTarget.objects.filter(pk__in=[row.pk for row in present.values()]).delete()
+
+
+def _rename_defaults(tenant: Tenant, columns: Sequence[str], route: Route, actor: Actor) -> None:
+    changes = {column: {"from": getattr(tenant, column), "to": route.name} for column in columns}
+    for column in columns:
+        setattr(tenant, column, route.name)
+    tenant.save(update_fields=[*columns, "updated_at"])
+    audit.record("tenant.defaults_changed", actor=actor, tenant_id=tenant.pk, target=tenant.name, changes=changes)
+
+
+def _differences(before: RoutePlan, after: RoutePlan) -> dict[str, Any]:
+    changes = {name: (getattr(before, name), getattr(after, name)) for name in COLUMNS}
+    changes["targets"] = ([str(target) for target in before.targets], [str(target) for target in after.targets])
+    return {name: {"from": old, "to": new} for name, (old, new) in changes.items() if old != new}
+
+
+def _record(action: str, route: Route, actor: Actor, **detail: Any) -> None:
+    routing.bump(route.tenant_id)
+    audit.record(action, actor=actor, tenant_id=route.tenant_id, target=route.name, route=route.pk, **detail)
