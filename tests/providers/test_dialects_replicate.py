@@ -17,6 +17,7 @@ from providers.calls import call
 from providers.dialects import for_type, get
 from providers.errors import BadReply, BadRequest, RateLimited, TimedOut, Unsupported, UpstreamError
 from providers.llm_types import LLMType
+from providers.pending import Pending
 from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
@@ -120,10 +121,29 @@ def test_an_error_is_a_member_of_the_tree(case: dict[str, Any], operation: Opera
     exchanges.check_error(replicate, operation, case)
 
 
-def test_a_prediction_that_is_not_finished_says_what_to_do() -> None:
-    with pytest.raises(TimedOut) as caught:
-        replicate.parse(Operation.CHAT, 201, JSON, b'{"id": "x", "status": "starting", "output": null}')
-    assert "try again" in caught.value.hint
+@pytest.mark.parametrize("status", ["starting", "processing"])
+def test_a_prediction_that_is_not_finished_is_asked_for_at_the_same_address(status: str) -> None:
+    elsewhere = {"get": "https://evil.example/v1/predictions/x1"}
+    body = json.dumps({"id": "x1", "status": status, "output": None, "urls": elsewhere}).encode()
+    with pytest.raises(Pending) as caught:
+        replicate.parse(Operation.CHAT, 201, JSON, body)
+    assert isinstance(caught.value, TimedOut)
+    quirks = Quirks.from_data({"version_path": "/v1"})
+    request = caught.value.ask(Target("F", LLAMA, "https://api.replicate.com", quirks=quirks))
+    assert (request.method, request.url, request.body) == ("GET", "https://api.replicate.com/v1/predictions/x1", None)
+
+
+@pytest.mark.parametrize("identity", [None, "", 5, "a/../b", "x?y=1", "é"])
+def test_a_prediction_without_an_id_cannot_be_asked_for(identity: Any) -> None:
+    with pytest.raises(BadReply):
+        replicate.parse(Operation.CHAT, 201, JSON, json.dumps({"id": identity, "status": "starting"}).encode())
+
+
+def test_a_stream_is_refused_with_a_reason() -> None:
+    payload = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    with pytest.raises(Unsupported, match="come whole") as caught:
+        replicate.build(Operation.CHAT, payload, Target("F", LLAMA, "https://h"))
+    assert "without stream" in caught.value.hint
 
 
 @pytest.mark.parametrize("output", [None, 5, {}, ["a", 1]])
@@ -168,7 +188,11 @@ json_values = st.recursive(
 )
 
 
-@given(json_values, st.sampled_from(["succeeded", "failed", "x"]), st.sampled_from([201, 302, 400, 404, 422, 500]))
+@given(
+    json_values,
+    st.sampled_from(["succeeded", "failed", "starting", "x"]),
+    st.sampled_from([201, 302, 400, 404, 422, 500]),
+)
 def test_no_answer_raises_anything_but_upstream_errors(data: Any, state: str, status: int) -> None:
     whole = {"status": state, "output": data, "error": data, "metrics": data, "created_at": data, "id": data}
     for shape in (data, whole):
@@ -186,6 +210,20 @@ ANSWERS: dict[LLMType, tuple[str, Any]] = {
     LLMType.EMBEDDING: ("/predictions", [{"embedding": [0.5]}]),
 }
 NAMES = {LLMType.CHAT: LLAMA, LLMType.EMBEDDING: golden("replicate", "embeddings_batch")["model"]}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_a_model_that_starts_is_waited_for(upstream: FakeUpstream, kind: LLMType) -> None:
+    path, output = ANSWERS[kind]
+    upstream.status(path, 201, {"id": "x1", "status": "starting", "output": None})
+    upstream.status("/predictions/x1", 200, {"id": "x1", "status": "succeeded", "output": output})
+    credential = CredentialFields({}, OpenSecret(KEY, f"http://127.0.0.1:{upstream.port}"))
+    quirks = quirks_of(NAMES[kind])
+    to = Target("F", NAMES[kind], upstream.root, "replicate", "bearer", quirks, credential, own_base_url=True)
+    _, operation = for_type(kind, "replicate")
+    check_reply(kind, call(to, operation, probe_payload(kind, quirks), policy=POLICY))
+    assert [(one.method, one.path) for one in upstream.requests] == [("POST", path), ("GET", "/predictions/x1")]
+    assert {one.headers["authorization"] for one in upstream.requests} == {f"Bearer {KEY}"}
 
 
 @pytest.mark.parametrize("kind", ANSWERS)

@@ -1,7 +1,8 @@
-"""Replicate's predictions: a model's input in, its output out, waited for within the one call.
+"""Replicate's predictions: a model's input in, its output out, waited for within the call and then asked for.
 
-Sources: https://replicate.com/docs/topics/predictions/create-a-prediction and
-https://replicate.com/docs/topics/predictions/lifecycle
+A stream comes from an address that the answer names, on a host of its own: that is not followed.
+Sources: https://replicate.com/docs/topics/predictions/create-a-prediction, …/predictions/lifecycle and
+…/predictions/streaming
 """
 
 from __future__ import annotations

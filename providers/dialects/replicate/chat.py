@@ -14,6 +14,7 @@ from providers.dialects.bodies import unexpected
 from providers.dialects.completions import choice, completion, text, tokens, usage
 from providers.dialects.replicate.predictions import request, succeeded
 from providers.dialects.vocabulary import bad, count, joined_text, messages, put, refuse_others, stops, unsupported
+from providers.errors import Unsupported
 from providers.target import Target
 from providers.wire import ChatReply, Operation, UpstreamRequest
 
@@ -27,7 +28,11 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     require(payload, "messages")
     asked = target.quirks.apply_params(Operation.CHAT, payload)
     if asked.get("stream"):
-        raise unsupported("a stream", "replicate")
+        raise Unsupported(
+            "Replicate streams from an address of its own for each prediction, so its answers come whole here.",
+            hint="Ask without stream.",
+            step="build",
+        )
     refuse_others(asked, _KNOWN, "replicate")
     system, turns = _turns(asked)
     if not turns:
@@ -69,7 +74,7 @@ def _stops(asked: Mapping[str, Any]) -> list[str]:
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> ChatReply:
-    data = succeeded(headers, body)
+    data = succeeded(Operation.CHAT, headers, body)
     output = data.get("output")
     pieces = [output] if isinstance(output, str) else output
     if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):

@@ -37,7 +37,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> Embeddings:
-    data = succeeded(headers, body)
+    data = succeeded(Operation.EMBEDDINGS, headers, body)
     output = data.get("output")
     if not isinstance(output, list) or not output:
         raise unexpected("The prediction's output holds no embeddings.", headers, body)
