@@ -13,7 +13,16 @@ from urllib.parse import urlencode
 
 from providers.base_urls import join_url
 from providers.calls import acall
-from providers.errors import BadReply, BadRequest, ModelNotFound, PermissionDenied, Unsupported, UpstreamError, WrongURL
+from providers.errors import (
+    BadReply,
+    BadRequest,
+    ModelNotFound,
+    PermissionDenied,
+    TimedOut,
+    Unsupported,
+    UpstreamError,
+    WrongURL,
+)
 from providers.target import Target
 from providers.upstream import Policy, Pool
 from providers.wire import ModelPage, Operation, RemoteModel
@@ -53,7 +62,7 @@ def places(target: Target) -> list[Target]:
         quirks = replace(target.quirks, paths=paths, version_path="" if place.root else target.quirks.version_path)
         base_url = _root(target.base_url) if place.root else target.base_url
         found.append(replace(target, base_url=base_url, quirks=quirks, dialect=place.dialect or target.dialect))
-    return [*found, target]
+    return found if target.quirks.no_model_list else [*found, target]
 
 
 def _root(base_url: str) -> str:
@@ -106,6 +115,8 @@ class _Walk:
             if self._is_over and found:
                 break
             page = asyncio.run(self._ask(target, [payload]))[0]
+            if isinstance(page, TimedOut) and self._is_over and found:
+                break
             if isinstance(page, UpstreamError):
                 raise page
             found.update({model.id: model for model in page if model.id and model.id not in found})

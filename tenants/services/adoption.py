@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 
@@ -43,7 +44,7 @@ def adopt(credential: Credential, *, models: Sequence[tuple[str, str]], test: bo
     names = [row.llm_name for row, _kinds in wanted]
     if not plans:
         return Adoption(names)
-    given = {"values": {}, "base_url": None, "models": plans, "replaces": credential, "actor": actor}
+    given: dict[str, Any] = {"values": {}, "base_url": None, "models": plans, "replaces": credential, "actor": actor}
     if test:
         return Adoption(names, drafts.submit(tenant=credential.tenant, factory=credential.factory, **given))
     drafts.save_untested(tenant=credential.tenant, factory=credential.factory, **given)
