@@ -52,6 +52,7 @@ EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
     "paddleocr": {Operation.OCR: _FAKED},
     "perplexity": {Operation.EMBEDDINGS: _FAKED},
     "replicate": {Operation.CHAT: ("documentation",), Operation.EMBEDDINGS: ("documentation",)},
+    "spark": {Operation.SPEECH: _FAKED},
     "tencent": {Operation.TRANSCRIPTION: _FAKED},
     "somark": {Operation.OCR: _FAKED},
     "tei": {

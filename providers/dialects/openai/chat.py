@@ -31,7 +31,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> ChatReply:
     data = load_object(headers, body)
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:
-        if data.get("error") or data.get("base_resp"):
+        if data.get("error") or data.get("base_resp") or data.get("code"):
             raise classify_body(200, body)
         raise unexpected("The chat answer has no choices.", headers, body)
     if not all(isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices):
