@@ -14,6 +14,7 @@ from core.redact import redact
 from providers.errors import BadReply
 
 MAX_WORDS = 200
+MAX_DEPTH = 100  # of JSON; what is written anew from it may be nested 254 deep at most
 _PEEK_BYTES = 8192
 _TAGS = re.compile(r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*>?")
 
@@ -49,11 +50,30 @@ def what_came(headers: Mapping[str, str], body: bytes) -> str:
     return f"What came is {kind}: “{first_words(body)}”."
 
 
+def loads(text: bytes | str) -> Any:
+    """JSON that can be written again; raises ValueError for what is none, or is nested deeper than MAX_DEPTH."""
+    value = orjson.loads(text)
+    raw = text.encode() if isinstance(text, str) else text
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [inner for values in inside for inner in values if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
+
+
 def load(headers: Mapping[str, str], body: bytes) -> Any:
     """The JSON of a successful answer; raises BadReply that names what came instead."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return loads(body)
+    except ValueError:
         raise unexpected("The upstream's answer is not JSON.", headers, body) from None
 
 
@@ -86,8 +106,8 @@ class Problem:
 def read_problem(body: bytes) -> Problem:
     """The error in a body. Understands the shapes of OpenAI, Google, FastAPI, Cohere, DashScope, Cloudflare, Baidu."""
     try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        data = loads(body)
+    except ValueError:
         return Problem(first_words(body))
     if isinstance(data, list) and data:
         data = data[0]

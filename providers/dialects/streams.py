@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
-from providers.dialects.bodies import first_words
+from providers.dialects.bodies import first_words, loads
 from providers.dialects.failures import classify_body
 from providers.dialects.sse import MAX_EVENT_BYTES, EventParser
 from providers.errors import BadReply, UpstreamError
@@ -91,8 +89,8 @@ class JSONEventDecoder:
 
     def _event(self, name: str, data: bytes) -> dict[str, Any]:
         try:
-            event = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            event = loads(data)
+        except ValueError:
             raise BadReply(
                 "An event of the stream is not JSON.", hint=f"It begins: “{first_words(data)}”.", step="parse"
             ) from None

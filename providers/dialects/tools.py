@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from providers.dialects.bodies import loads
 from providers.dialects.vocabulary import bad, unsupported
 
 
@@ -42,8 +41,8 @@ def _call(entry: Any) -> Call:
         raise bad("A tool call has no id.")
     text = function.get("arguments") or "{}"
     try:
-        arguments = orjson.loads(text) if isinstance(text, str) else text
-    except orjson.JSONDecodeError:
+        arguments = loads(text) if isinstance(text, str) else text
+    except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
         raise bad(f"The arguments of a call of {name[:80]} are not a JSON object.")

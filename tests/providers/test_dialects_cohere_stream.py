@@ -1,18 +1,15 @@
-"""Streamed chats of Cohere's wire format, cut anywhere."""
+"""Streamed chats of Cohere's wire format; test_streams.py cuts and breaks them further."""
 
 from __future__ import annotations
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.dialects import get
 from providers.dialects.cohere.stream import ChatDecoder
-from providers.errors import BadReply
 from providers.wire import Operation
-from tests.providers import exchanges
 from tests.providers.exchanges import GOLDEN, assembled, check_cuts, decoded
 
 cohere = get("cohere")
@@ -42,19 +39,6 @@ def test_streamed_tool_calls_are_numbered_from_zero() -> None:
         ("get_weather_a", "get_weather", {"location": "Toronto"}),
         ("get_weather_b", "get_weather", {"location": "Paris"}),
     ]
-
-
-@pytest.mark.parametrize("stream", [STREAM, TOOLS_STREAM])
-def test_a_stream_may_be_cut_at_every_place(stream: bytes) -> None:
-    exchanges.check_every_cut(ChatDecoder, stream)
-
-
-@pytest.mark.parametrize("stream", [STREAM, TOOLS_STREAM])
-def test_a_stream_that_ends_early_is_not_finished(stream: bytes) -> None:
-    for place in range(0, stream.index(b"event: message-end"), 7):
-        _, decoder, error = decoded(ChatDecoder(), [stream[:place]])
-        assert not decoder.finished
-        assert error is None or isinstance(error, BadReply)
 
 
 NAMES = ["type", "delta", "message", "content", "tool_calls", "function", "text", "usage", "tokens", "index", "error"]

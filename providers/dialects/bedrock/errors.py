@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from providers.dialects.bodies import Problem, media_type, read_problem, unexpected, words
+from providers.dialects.bodies import Problem, loads, media_type, read_problem, unexpected, words
 from providers.dialects.failures import Kind, classify, make, retry_after_s
 from providers.errors import (
     AuthenticationFailed,
@@ -109,8 +109,8 @@ def _plain(name: str) -> str:
 
 def _named_in(body: bytes) -> str:
     try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        data = loads(body)
+    except ValueError:
         return ""
     name = data.get("__type") or data.get("code") if isinstance(data, dict) else None
     return _plain(name) if isinstance(name, str) else ""

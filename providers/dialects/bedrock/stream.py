@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from providers.dialects import completions
 from providers.dialects.bedrock import errors
 from providers.dialects.bedrock.eventstream import CORRUPT, FAILED, FrameParser
 from providers.dialects.bedrock.reply import finish_reason, usage
 from providers.dialects.bedrock.request import JSON_TOOL
-from providers.dialects.bodies import first_words
+from providers.dialects.bodies import first_words, loads
 from providers.dialects.completions import text
 from providers.dialects.sse import MAX_EVENT_BYTES
 from providers.dialects.streams import Chunks, JSONEventDecoder
@@ -75,8 +73,8 @@ class ConverseDecoder(JSONEventDecoder):
         if name.startswith(FAILED):
             raise errors.in_stream(name.removeprefix(FAILED), data)
         try:
-            event = orjson.loads(data or b"{}")
-        except orjson.JSONDecodeError:
+            event = loads(data or b"{}")
+        except ValueError:
             raise BadReply("An event of the stream is not JSON.", step="parse") from None
         if not isinstance(event, dict):
             raise BadReply("An event of the stream is not a JSON object.", step="parse")

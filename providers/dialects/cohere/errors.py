@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import orjson
-
-from providers.dialects.bodies import media_type, read_problem, unexpected
+from providers.dialects.bodies import loads, media_type, read_problem, unexpected
 from providers.dialects.failures import classify, make, retry_after_s
 from providers.errors import AuthenticationFailed, ModelNotFound, QuotaExceeded, TimedOut, UpstreamError
 
@@ -42,8 +40,8 @@ def _kind(status: int, body: bytes) -> type[UpstreamError] | None:
 
 def _message(body: bytes) -> str:
     try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        data = loads(body)
+    except ValueError:
         return ""
     message = data.get("message") if isinstance(data, dict) else None
     return message if isinstance(message, str) else ""

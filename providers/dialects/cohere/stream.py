@@ -13,7 +13,9 @@ from providers.dialects.cohere import reading
 from providers.dialects.sse import MAX_EVENT_BYTES
 from providers.dialects.streams import JSONEventDecoder
 from providers.dialects.vocabulary import put
+from providers.errors import BadReply
 
+MAX_CALLS = 128
 Chunks = list[dict[str, Any]]
 
 
@@ -62,7 +64,9 @@ class ChatDecoder(JSONEventDecoder):
             entry = entry[0] if entry else None
         if not isinstance(entry, Mapping) or not isinstance(entry.get("function"), Mapping):
             return []
-        key = index if isinstance(index, int | str) else None
+        key = index if type(index) is int else None
+        if key not in self._positions and len(self._positions) >= MAX_CALLS:
+            raise BadReply("The stream has too many calls of tools.", step="parse")
         if started:
             self._positions[key] = len(self._positions)
         call = {"index": self._positions.setdefault(key, len(self._positions))}

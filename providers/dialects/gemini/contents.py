@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
 from providers.dialects import vocabulary
+from providers.dialects.bodies import loads
 from providers.dialects.gemini.names import NAME
 from providers.dialects.tools import calls
 from providers.dialects.vocabulary import bad, each, put, unsupported
@@ -171,7 +170,7 @@ def _result(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
 def _as_object(text: str) -> dict[str, Any]:
     """A result must be an object; one that is something else is put under "output", as Google suggests."""
     try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        found = loads(text)
+    except ValueError:
         found = text
     return found if isinstance(found, dict) else {"output": found}

@@ -10,9 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from providers.dialects.bodies import Problem, media_type, read_problem, unexpected
+from providers.dialects.bodies import Problem, loads, media_type, read_problem, unexpected
 from providers.dialects.failures import MAX_RETRY_AFTER_S, Kind, classify, classify_body, make, retry_after_s
 from providers.errors import (
     AuthenticationFailed,
@@ -102,8 +100,8 @@ def _retry_delay(body: bytes) -> float | None:
 
 def _details(body: bytes) -> Iterator[dict[str, Any]]:
     try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        data = loads(body)
+    except ValueError:
         return
     data = data[0] if isinstance(data, list) and data else data
     error = data.get("error") if isinstance(data, dict) else None
