@@ -37,6 +37,8 @@ def probe_payload(llm_type: LLMType | str, quirks: Quirks) -> dict[str, Any]:
         case LLMType.SPEECH2TEXT:
             return {"file": silent_wav(), "filename": "silence.wav", "media_type": "audio/wav"}
         case LLMType.OCR:
+            if quirks.probe_pdf:
+                return {"file": tiny_pdf(), "filename": "probe.pdf", "media_type": "application/pdf"}
             return {"file": tiny_png(), "filename": "probe.png", "media_type": "image/png"}
 
 
@@ -83,6 +85,30 @@ def tiny_png(side: int = 64) -> bytes:
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     chunks = _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", zlib.compress(rows, 9)) + _png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def tiny_pdf() -> bytes:
+    """A page with one word. Source: ISO 32000-1, annex H.3."""
+    words = b"BT /F1 24 Tf 40 100 Td (Hello) Tj ET"
+    objects = (
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(words), words),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    )
+    out, places = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, 1):
+        places.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
+    size = len(objects) + 1
+    return out + b"xref\n0 %d\n%strailer\n<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (
+        size,
+        table,
+        size,
+        len(out),
+    )
 
 
 @cache

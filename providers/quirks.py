@@ -5,72 +5,68 @@ key by key, anything else replaces, and null takes a key away.
 
     version_path       "/v1"                          appended to a base URL that does not end in a version
     paths              {"chat": "/chat/completions"}  another path for one operation
+    query              {"GroupId": "group_id"}        what is asked for in every URL: a credential's plain field
     base_url           "https://api.{region}.vendor"  the factory's base, filled from a credential's plain fields
+    region_base_urls   {"global": "https://vendor.com"}  the factory's base where a field of the template says so
     base_urls          {"rerank": "https://…"}        another base for one operation, unless the tenant gave its own
     dialects           {"rerank": "jina"}             another dialect for one model type
     token_url          "https://oauth2.googleapis.com"  where signers that need a token get it; fields as in base_url
     signers            {"tts": "header:x-api-key"}    another signer for one model type
-    params             rename, allow, drop, default, bounds; rename comes first, the others use the names sent
+    uncallable         {"tts": "It has no API."}      a model type that is offered and cannot be called here, and why
+    params             what happens to parameters: see providers/params.py
+    params_for         {"embedding": {…}}             more of the same for one operation
+    field_params       {"order": {"provider": {"order": "{list}"}}}  what a credential's plain field adds to a request
+                       that does not say it itself: {value} is the field's text, {list} the parts between its commas
+    voice              "{model}:anna"                 who speaks where no voice is named; "" if none is to be named
     strip_suffix       "___"                          the model's name sent upstream ends before it
     name_map           {"Spark-Max": "generalv3.5"}   names that the upstream calls otherwise
+    publishers         {"claude-": "anthropic"}       whose model it is whose name begins so, where a vendor has several
     model_field        "endpoint_id"                  the credential field that holds the model's name upstream
+    families           {"gpt-5*": {"params": {…}}}    more of a factory's quirks, by the names of models that it has or
+                       not; * and ? as in file names; more letters count more, and a model's own quirks most
     no_model_list      true                           the vendor has no list of models
     listings           [{"path": "/api/v0/models", "root": true}]  richer lists of models, asked before the usual one:
                        path, query, dialect; root: the path begins at the server's root, not at the API's
     public_model_list  true                           the list is open, so it proves nothing about a key
     no_json_schema     true                           a JSON answer must be asked for as the call of a tool
     thinking_budget    true                           reasoning is bounded by tokens, as older models want it
-    embedding          batch, max_tokens, input_type {"document": "passage", "query": "query", "parameter": "task"}
-    probe              timeout_s, max_tokens
+    embedding          batch: texts in a call; batch_tokens: tokens in a call; max_tokens: tokens in a text;
+                       input_type {"document": "passage", "query": "query", "parameter": "task"},
+                       methods {"gemini-embedding-2": "embedContent"}: another call for models whose names begin so
+    probe              timeout_s, max_tokens; pdf: true where OCR reads no pictures
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
-from providers.base_urls import check_template, clean_base_url, fill_template
+from providers.base_urls import fill_template
 from providers.llm_types import LLMType
-from providers.wire import Operation, operation_for
-
-# What makes up a request is never dropped, whatever a list of allowed parameters says.
-_ESSENTIAL = frozenset(
-    {"model", "messages", "stream", "stream_options", "tools", "input", "input_type", "query", "documents", "top_n"}
-    | {"file", "filename", "media_type", "voice"}
+from providers.params import Params
+from providers.quirk_values import (
+    a_base_url,
+    a_count,
+    a_flag,
+    a_list,
+    a_map,
+    a_model_type,
+    a_path,
+    a_place,
+    a_positive,
+    a_template,
+    a_text,
+    an_object,
+    an_operation,
+    any_text,
+    anything,
+    members,
+    one_of,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Params:
-    """What happens to a request's parameters."""
-
-    allow: frozenset[str] = frozenset()
-    drop: frozenset[str] = frozenset()
-    rename: Mapping[str, str] = field(default_factory=dict)
-    default: Mapping[str, Any] = field(default_factory=dict)
-    bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
-
-    def apply(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        result = dict(payload)
-        for old, new in self.rename.items():
-            if old in result:
-                value = result.pop(old)
-                result.setdefault(new, value)
-        for name in list(result):
-            if name in self.drop or (self.allow and name not in self.allow and name not in _ESSENTIAL):
-                del result[name]
-        for name, value in self.default.items():
-            if name not in result:
-                result[name] = copy.deepcopy(value)
-        for name, (low, high) in self.bounds.items():
-            value = result.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                value = value if low is None else max(value, low)
-                result[name] = value if high is None else min(value, high)
-        return result
+from providers.wire import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,37 +85,48 @@ class Quirks:
 
     version_path: str = ""
     base_url: str = ""
+    region_base_urls: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[Operation, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     base_urls: Mapping[Operation, str] = field(default_factory=dict)
     dialects: Mapping[LLMType, str] = field(default_factory=dict)
     signers: Mapping[LLMType, str] = field(default_factory=dict)
     token_url: str = ""
+    uncallable: Mapping[LLMType, str] = field(default_factory=dict)
     params: Params = field(default_factory=Params)
+    params_for: Mapping[Operation, Params] = field(default_factory=dict)
+    field_params: Mapping[str, Any] = field(default_factory=dict)
+    voice: str | None = None
     strip_suffix: str = ""
     name_map: Mapping[str, str] = field(default_factory=dict)
+    publishers: Mapping[str, str] = field(default_factory=dict)
     model_field: str = ""
+    families: Mapping[str, Any] = field(default_factory=dict)
     no_model_list: bool = False
     public_model_list: bool = False
     listings: tuple[ListingPlace, ...] = ()
     no_json_schema: bool = False
     thinking_budget: bool = False
     embedding_batch: int = 16
+    embedding_batch_tokens: int | None = None
     embedding_max_tokens: int | None = None
+    embedding_methods: Mapping[str, str] = field(default_factory=dict)
     input_type: Mapping[str, str] = field(default_factory=dict)
     probe_timeout_s: float | None = None
     probe_max_tokens: int = 16
+    probe_pdf: bool = False
     data: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    own: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # a model's, within `data`
 
     @classmethod
     def from_data(cls, data: Any) -> Quirks:
         """Check JSON data; raises ValueError that begins with the path of what is wrong."""
-        checked = _read(data or {} if data is None or isinstance(data, dict) else data, "quirks", _FIELDS)
-        params = checked.pop("params", {})
+        checked = members(data or {} if data is None or isinstance(data, dict) else data, "quirks", _FIELDS)
         embedding = checked.pop("embedding", {})
         probe = checked.pop("probe", {})
         for prefix, part in (("embedding_", embedding), ("probe_", probe)):
             checked.update({name if name == "input_type" else prefix + name: value for name, value in part.items()})
-        return cls(**checked, params=Params(**params), data=copy.deepcopy(data or {}))
+        return cls(**checked, data=copy.deepcopy(data or {}))
 
     def merge(self, other: Quirks) -> Quirks:
         """These quirks with `other` (a model's) laid over them."""
@@ -127,16 +134,48 @@ class Quirks:
             return self
         if not self.data:
             return other
-        return Quirks.from_data(_patched(self.data, other.data))
+        return replace(Quirks.from_data(_patched(self.data, other.data)), own=other.data)
+
+    def resolved(self, model: str, fields: Mapping[str, str]) -> Quirks:
+        """These quirks for one model and credential: its families are laid under the model's own, its fields are in.
+
+        What comes of it is resolved again to itself.
+        """
+        found = self._of_family(model) if self.families else self
+        for name, template in found.field_params.items():
+            if text := fields.get(name):
+                default = _patched(_filled(template, text), found.params.default)
+                found = replace(found, params=replace(found.params, default=default))
+        return replace(found, field_params={}) if found.field_params else found
+
+    def _of_family(self, model: str) -> Quirks:
+        known = model.lower()
+        matching = [
+            pattern
+            for pattern in self.families
+            if fnmatchcase(known, pattern) or fnmatchcase(known.rpartition("/")[2], pattern)
+        ]
+        if not matching:
+            return replace(self, families={})
+        data = dict(self.data)
+        for pattern in sorted(matching, key=lambda one: (len(one), one)):
+            data = _patched(data, self.families[pattern])
+        return Quirks.from_data({**_patched(data, self.own), "families": None})
 
     def apply_params(self, operation: Operation, payload: Mapping[str, Any]) -> dict[str, Any]:
         """A new payload, with its parameters as this upstream takes them."""
         result = self.params.apply(payload)
+        if operation in self.params_for:
+            result = self.params_for[operation].apply(result)
         if operation is Operation.EMBEDDINGS and result.get("input_type") in (None, "document", "query"):
             kind = result.pop("input_type", None) or "document"
             if kind in self.input_type:
                 result[self.input_type.get("parameter", "input_type")] = self.input_type[kind]
         return result
+
+    def voice_for(self, model: str, otherwise: str) -> str:
+        """Who speaks where no voice is named; `otherwise` is the wire format's own choice. "": none is to be named."""
+        return otherwise if self.voice is None else self.voice.replace("{model}", model)
 
     def model_name(self, name: str, fields: Mapping[str, str] | None = None) -> str:
         """What the upstream calls the model `name`; `fields` are the credential's."""
@@ -145,6 +184,13 @@ class Quirks:
         if self.strip_suffix:
             name = name.partition(self.strip_suffix)[0] or name
         return self.name_map.get(name, name)
+
+    def publisher_of(self, model: str) -> str | None:
+        """Whose model it is; None if no name in `publishers` says so."""
+        return _by_prefix(self.publishers, model)
+
+    def embedding_method(self, model: str) -> str | None:
+        return _by_prefix(self.embedding_methods, model)
 
     def path_for(self, operation: Operation, default: str) -> str:
         return self.paths.get(operation, default)
@@ -163,6 +209,12 @@ class Quirks:
         return self.dialects.get(LLMType(llm_type))
 
 
+def _by_prefix(values: Mapping[str, str], name: str) -> str | None:
+    """The value of the longest key that the name begins with."""
+    found = max((prefix for prefix in values if name.startswith(prefix)), key=len, default=None)
+    return None if found is None else values[found]
+
+
 def _patched(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for name, value in patch.items():
@@ -176,158 +228,68 @@ def _patched(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _read(data: Any, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise ValueError(f"{path}: expected an object, got {_kind(data)}")
-    result = {}
-    for name, value in data.items():
-        if name not in fields:
-            raise ValueError(f"{path}.{name}: unknown; known are {', '.join(sorted(fields))}")
-        if value is not None:
-            result[name] = fields[name](value, f"{path}.{name}")
-    return result
+def _filled(template: Any, text: str) -> Any:
+    if isinstance(template, Mapping):
+        return {name: _filled(value, text) for name, value in template.items()}
+    if template == "{list}":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return template.replace("{value}", text) if isinstance(template, str) else template
 
 
-def _object(fields: Mapping[str, Any]) -> Any:
-    return lambda value, path: _read(value, path, fields)
+def _place(value: Any, path: str) -> ListingPlace:
+    fields = {"path": a_path, "root": a_flag, "query": a_map(a_text, a_text), "dialect": a_text}
+    return ListingPlace(**members(value, path, fields))
 
 
-def _map(key: Any, item: Any) -> Any:
-    def read(value: Any, path: str) -> dict[Any, Any]:
-        if not isinstance(value, dict):
-            raise ValueError(f"{path}: expected an object, got {_kind(value)}")
-        return {key(k, f"{path}.{k}"): item(v, f"{path}.{k}") for k, v in value.items() if v is not None}
-
-    return read
+def _pattern(value: Any, path: str) -> str:
+    if (text := a_text(value, path)) != text.lower():
+        raise ValueError(f"{path}: names of families are compared in lower case")
+    return text
 
 
-def _places(value: Any, path: str) -> tuple[ListingPlace, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"{path}: expected a list of places, got {_kind(value)}")
-    fields = {"path": _path, "root": _flag, "query": _map(_text, _text), "dialect": _text}
-    return tuple(ListingPlace(**_read(item, f"{path}[{index}]", fields)) for index, item in enumerate(value))
+def _family(value: Any, path: str) -> Mapping[str, Any]:
+    """The data of a family, once it is known to be sound."""
+    members(value, path, {name: _FIELDS[name] for name in _OF_FAMILIES})
+    return dict(value)
 
 
-def _text(value: Any, path: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{path}: expected a non-empty text, got {_kind(value)}")
-    return value
-
-
-def _names(value: Any, path: str) -> frozenset[str]:
-    if not isinstance(value, list):
-        raise ValueError(f"{path}: expected a list of names, got {_kind(value)}")
-    return frozenset(_text(item, f"{path}[{index}]") for index, item in enumerate(value))
-
-
-def _flag(value: Any, path: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{path}: expected true or false, got {_kind(value)}")
-    return value
-
-
-def _number(value: Any, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{path}: expected a number, got {_kind(value)}")
-    return value
-
-
-def _positive(value: Any, path: str) -> float:
-    if _number(value, path) <= 0:
-        raise ValueError(f"{path}: expected a number above 0, got {value}")
-    return float(value)
-
-
-def _count(value: Any, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{path}: expected a whole number of at least 1, got {_kind(value)}")
-    return value
-
-
-def _bounds(value: Any, path: str) -> tuple[float | None, float | None]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{path}: expected [lowest, highest], got {_kind(value)}")
-    low, high = (None if end is None else _number(end, f"{path}[{index}]") for index, end in enumerate(value))
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"{path}: the lowest ({low}) is above the highest ({high})")
-    return low, high
-
-
-def _path(value: Any, path: str) -> str:
-    if value == "":
-        return ""
-    text = _text(value, path)
-    if not text.startswith("/") or any(mark in text for mark in ("?", "#", "\\", "/../", "//")) or text.endswith("/.."):
-        raise ValueError(f"{path}: expected a path such as /v1, got {text!r}")
-    return text.rstrip("/")
-
-
-def _url(check: Any) -> Any:
-    def read(value: Any, path: str) -> str:
-        try:
-            return str(check(_text(value, path)))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-
-    return read
-
-
-def _place(url: str) -> str:
-    """A base URL, with or without fields in its host."""
-    return check_template(url) if "{" in url else clean_base_url(url)
-
-
-def _operation(value: Any, path: str) -> Operation:
-    if value in set(Operation):
-        return Operation(value)
-    if value in set(LLMType):
-        return operation_for(value)
-    raise ValueError(f"{path}: unknown operation; known are {', '.join(Operation)}")
-
-
-def _llm_type(value: Any, path: str) -> LLMType:
-    if value not in set(LLMType):
-        raise ValueError(f"{path}: unknown model type; known are {', '.join(LLMType)}")
-    return LLMType(value)
-
-
-def _input_kind(value: Any, path: str) -> str:
-    if value not in ("document", "query", "parameter"):
-        raise ValueError(f"{path}: expected document, query or parameter")
-    return str(value)
-
-
-def _kind(value: Any) -> str:
-    """What came instead, for an error."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
-
-
+# A family is told by the model alone, so it cannot say where a call goes or how it is signed.
+_OF_FAMILIES = (
+    *("paths", "params", "params_for", "voice", "name_map", "no_json_schema", "thinking_budget", "embedding", "probe"),
+)
 _FIELDS: Mapping[str, Any] = {
-    "version_path": _path,
-    "paths": _map(_operation, _path),
-    "base_url": _url(check_template),
-    "base_urls": _map(_operation, _url(clean_base_url)),
-    "dialects": _map(_llm_type, _text),
-    "signers": _map(_llm_type, _text),
-    "token_url": _url(_place),
-    "params": _object(
+    "version_path": a_path,
+    "paths": a_map(an_operation, a_path),
+    "query": a_map(a_text, a_text),
+    "base_url": a_template,
+    "region_base_urls": a_map(a_text, a_base_url),
+    "base_urls": a_map(an_operation, a_base_url),
+    "dialects": a_map(a_model_type, a_text),
+    "signers": a_map(a_model_type, a_text),
+    "token_url": a_place,
+    "uncallable": a_map(a_model_type, a_text),
+    "params": Params.read,
+    "params_for": a_map(an_operation, Params.read),
+    "field_params": a_map(a_text, a_map(a_text, anything)),
+    "voice": any_text,
+    "strip_suffix": a_text,
+    "name_map": a_map(a_text, a_text),
+    "publishers": a_map(a_text, a_text),
+    "model_field": a_text,
+    "families": a_map(_pattern, _family),
+    "no_model_list": a_flag,
+    "public_model_list": a_flag,
+    "listings": a_list(_place),
+    "no_json_schema": a_flag,
+    "thinking_budget": a_flag,
+    "embedding": an_object(
         {
-            "allow": _names,
-            "drop": _names,
-            "rename": _map(_text, _text),
-            "default": _map(_text, lambda value, path: value),
-            "bounds": _map(_text, _bounds),
+            "batch": a_count,
+            "batch_tokens": a_count,
+            "max_tokens": a_count,
+            "input_type": a_map(one_of("document", "query", "parameter"), a_text),
+            "methods": a_map(a_text, a_text),
         }
     ),
-    "strip_suffix": _text,
-    "name_map": _map(_text, _text),
-    "model_field": _text,
-    "no_model_list": _flag,
-    "public_model_list": _flag,
-    "listings": _places,
-    "no_json_schema": _flag,
-    "thinking_budget": _flag,
-    "embedding": _object({"batch": _count, "max_tokens": _count, "input_type": _map(_input_kind, _text)}),
-    "probe": _object({"timeout_s": _positive, "max_tokens": _count}),
+    "probe": an_object({"timeout_s": a_positive, "max_tokens": a_count, "pdf": a_flag}),
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from core.errors import AppError
 from providers.base_urls import join_url
@@ -59,7 +60,7 @@ class CredentialFields:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`model` is our name of the model.
+    """`model` is our name of the model. `quirks` come to be those of this model and credential.
 
     `own_base_url`: the tenant gave the base URL, so the factory's bases for single operations do not count.
     """
@@ -72,6 +73,9 @@ class Target:
     quirks: Quirks = field(default_factory=Quirks)
     credential: CredentialFields = field(default_factory=CredentialFields)
     own_base_url: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quirks", self.quirks.resolved(self.model, self.credential.fields))
 
     @property
     def upstream_model(self) -> str:
@@ -89,8 +93,11 @@ class Target:
         if not self.own_base_url:
             base = self.quirks.base_url_for(operation) or base
         path = self.quirks.path_for(operation, default_path)
+        asked = [(name, self.credential.fields.get(field, "")) for name, field in self.quirks.query.items()]
+        query = urlencode([pair for pair in asked if pair[1]])
         try:
-            return join_url(base, self.quirks.version_path, path, endpoints=self.quirks.paths.values())
+            url = join_url(base, self.quirks.version_path, path, endpoints=self.quirks.paths.values())
+            return f"{url}?{query}" if query else url
         except ValueError as error:
             reason = str(error)
             raise WrongURL(f"{reason[:1].upper()}{reason[1:]}.", step="build") from None

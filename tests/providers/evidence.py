@@ -18,6 +18,7 @@ _FAKED = ("documentation", "socket")
 
 EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
     "anthropic": {Operation.CHAT: _MOCKED},
+    "ark": {Operation.EMBEDDINGS: _FAKED},
     "bedrock": {
         Operation.CHAT: _MOCKED,
         Operation.EMBEDDINGS: ("documentation",),
@@ -51,7 +52,7 @@ EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
     "opendataloader": {Operation.OCR: _FAKED},
     "paddleocr": {Operation.OCR: _FAKED},
     "perplexity": {Operation.EMBEDDINGS: _FAKED},
-    "replicate": {Operation.CHAT: ("documentation",), Operation.EMBEDDINGS: ("documentation",)},
+    "replicate": {Operation.CHAT: _FAKED, Operation.EMBEDDINGS: _FAKED},
     "spark": {Operation.SPEECH: _FAKED},
     "tencent": {Operation.TRANSCRIPTION: _FAKED},
     "somark": {Operation.OCR: _FAKED},
@@ -59,4 +60,5 @@ EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
         Operation.EMBEDDINGS: _FAKED,
         Operation.RERANK: ("documentation", "llama.cpp", "socket"),
     },
+    "voyage": {Operation.EMBEDDINGS: ("documentation",)},
 }

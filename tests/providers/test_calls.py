@@ -147,6 +147,20 @@ def test_ocr_is_probed_with_a_picture_that_holds_no_text() -> None:
     check_reply("ocr", Document([""]))
 
 
+def test_ocr_that_reads_no_pictures_is_probed_with_a_page() -> None:
+    payload = probe_payload("ocr", Quirks.from_data({"probe": {"pdf": True}}))
+    assert payload["media_type"] == "application/pdf"
+    pdf = payload["file"]
+    assert pdf.startswith(b"%PDF-")
+    assert pdf.endswith(b"%%EOF\n")
+    table = int(pdf.rsplit(b"startxref\n", 1)[1].split()[0])
+    assert pdf[table:].startswith(b"xref\n0 6\n")
+    rows = pdf[table:].splitlines(keepends=True)[2:8]
+    assert {len(row) for row in rows} == {20}
+    for number, row in enumerate(rows[1:], 1):
+        assert pdf[int(row[:10]) :].startswith(b"%d 0 obj\n" % number)
+
+
 def test_the_picture_and_the_sound_are_real() -> None:
     png = tiny_png()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")

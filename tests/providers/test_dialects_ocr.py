@@ -39,6 +39,7 @@ PATHS = {
     "paddleocr": "/layout-parsing",
     "mineru": "/file_parse",
     "somark": "/parse/sync",
+    "opendataloader": "/file_parse",
 }
 WIRES = [(name, case) for name in JSON_NAMES for case in ("ocr", "picture")]
 PICTURE, PDF = {"file": tiny_png()}, {"file": b"%PDF-1.7\n"}

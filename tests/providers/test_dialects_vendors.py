@@ -1,4 +1,4 @@
-"""Smaller formats, and rows that bend the openai format: NVIDIA, Perplexity, Fish Audio, Voyage AI, Jina."""
+"""Smaller formats, and rows that bend the openai format: NVIDIA, Perplexity, Fish Audio, Voyage AI, Ark, Jina."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ from tests.providers.exchanges import JSON, golden, quirks_of
 
 POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 OPERATIONS = {
+    "ark": Operation.EMBEDDINGS,
     "nvidia": Operation.RERANK,
     "perplexity": Operation.EMBEDDINGS,
     "fish_audio": Operation.SPEECH,
+    "voyage": Operation.EMBEDDINGS,
 }
 openai = get("openai")
 
@@ -41,6 +43,7 @@ openai = get("openai")
     [
         *(("nvidia", "rerank"), ("fish_audio", "speech")),
         *(("perplexity", "embeddings"), ("perplexity", "embeddings_contextualized")),
+        *(("voyage", "embeddings"), ("ark", "embeddings")),
     ],
 )
 def test_a_request_is_built_as_the_vendor_documents_it(dialect: str, name: str) -> None:
@@ -159,6 +162,23 @@ def test_other_vectors_than_perplexitys_are_a_bad_reply(data: Any) -> None:
         perplexity.parse(Operation.EMBEDDINGS, 200, JSON, json.dumps(data).encode())
 
 
+@pytest.mark.parametrize("name", ["voyage", "ark"])
+def test_vectors_are_read_wherever_they_stand(name: str) -> None:
+    case = golden(name, "embeddings")
+    parsed = exchanges.reply(get(name), Operation.EMBEDDINGS, case)
+    assert parsed == Embeddings(case["parsed"], case["reply"]["json"]["usage"], case["model"])
+
+
+def test_ark_makes_one_vector_of_a_call() -> None:
+    to = Target("VolcEngine", "ep-1", "https://h/api/v3")
+    for texts in (["a", "b"], [[1, 2]]):
+        with pytest.raises(Unsupported):
+            get("ark").build(Operation.EMBEDDINGS, {"input": texts}, to)
+    for data in ({}, {"data": []}, {"data": [{"embedding": [1]}]}, {"data": {"embedding": []}}, {"data": {}}):
+        with pytest.raises(BadReply):
+            get("ark").parse(Operation.EMBEDDINGS, 200, JSON, json.dumps(data).encode())
+
+
 def test_speech_is_bytes_with_a_media_type() -> None:
     case = golden("fish_audio", "speech")
     expected = case["parsed"]
@@ -233,6 +253,7 @@ ANSWERS: dict[str, tuple[str, Any]] = {
     "nvidia": ("/ranking", {"rankings": [{"index": 0, "logit": 1.5}]}),
     "perplexity": ("/embeddings", {"data": [{"index": 0, "embedding": "f/8="}]}),
     "voyage-ai": ("/rerank", {"data": [{"index": 0, "relevance_score": 0.5}]}),
+    "volcengine": ("/embeddings/multimodal", {"data": {"embedding": [0.5]}}),
     "jina": ("/embeddings", {"data": [{"index": 0, "embeddings": [[0.5]]}]}),
 }
 KINDS = {"nvidia": LLMType.RERANK, "voyage-ai": LLMType.RERANK}

@@ -18,8 +18,8 @@ DEFAULT_VOICE = "alloy"
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     require(payload, "input")
     body = target.quirks.apply_params(Operation.SPEECH, {**payload, "model": target.upstream_model})
-    if "voice" not in target.quirks.params.drop:
-        body.setdefault("voice", DEFAULT_VOICE)
+    if voice := target.quirks.voice_for(target.upstream_model, DEFAULT_VOICE):
+        body.setdefault("voice", voice)
     return json_request(target.url_for(Operation.SPEECH, PATH), body, accept="audio/*, application/octet-stream")
 
 
