@@ -140,6 +140,10 @@ def _credentials(page: Page) -> str:
     page.ask("A credential", "get", f"/api/credentials/{saved}/")
     page.ask("Change a credential", "patch", f"/api/credentials/{saved}/", {"label": "main"})
     page.ask("Test a saved key now", "post", f"/api/credentials/{saved}/test/", {})
+    page.ask("List what the vendor offers with this key", "post", f"/api/credentials/{saved}/discover/", {})
+    page.ask("What it offers, held against what the tenant has", "get", f"/api/credentials/{saved}/models/?page_size=3")
+    chosen = [{"llm_name": "fake-vision"}, {"llm_name": "fake-rerank", "model_type": "rerank"}]
+    page.ask("Use some of it, tested", "post", f"/api/credentials/{saved}/adopt/", {"models": chosen})
     untested = page.client.post(
         "/api/credentials/", {**body, "label": "old", "test": False}, content_type="application/json"
     ).json()["id"]

@@ -41,6 +41,8 @@ BODY: dict[tuple[str, str], Callable[[World], dict[str, Any]]] = {
     },
     ("credential-detail", "patch"): lambda world: {"label": "renamed"},
     ("credential-test", "post"): lambda world: {},
+    ("credential-discover", "post"): lambda world: {},
+    ("credential-adopt", "post"): lambda world: {"models": [{"llm_name": "gpt-new"}], "test": False},
     ("tenant-model-list", "post"): lambda world: {
         "credential": world.credential.pk, "llm_name": "new", "model_types": ["chat"],
     },
@@ -48,7 +50,10 @@ BODY: dict[tuple[str, str], Callable[[World], dict[str, Any]]] = {
     ("job-cancel", "post"): lambda world: {},
     ("job-retry", "post"): lambda world: {},
 }  # fmt: skip
-SUCCESS = {("credential-test", "post"): 202, ("job-cancel", "post"): 200, ("job-retry", "post"): 200}
+SUCCESS = {
+    ("credential-test", "post"): 202, ("credential-discover", "post"): 202, ("credential-adopt", "post"): 200,
+    ("job-cancel", "post"): 200, ("job-retry", "post"): 200,
+}  # fmt: skip
 
 
 def endpoints() -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from django.test import Client
 from jobs.models import Job
 from providers.models import LLM, LLMFactory
 from tenants.models import ApiToken, AuditEvent, Credential, Membership, Probe, Tenant, TenantLLM
+from tenants.models.listing import ModelListing
 from tenants.services import credentials
 from tests.people import People, actor_of, make_member, make_token
 
@@ -59,6 +60,8 @@ URL = "https://vendor.example/v1"
 def fill(people: People, factory: LLMFactory) -> dict[str, Any]:
     tenant, owner = people.tenant, actor_of(people.owner)
     credential = credentials.create(tenant=tenant, factory=factory, values={"api_key": KEY}, actor=owner)
+    listed = [{"name": name, "types": ["chat"], "source": "upstream"} for name in ("gpt", "gpt-new")]
+    ModelListing.objects.create(credential=credential, version=credentials.version_of(credential), entries=listed)
     row = {"tenant": tenant, "credential": credential, "factory": factory, "llm_name": "gpt"}
     job = Job.objects.create(type="probe", tenant_id=tenant.pk, state="failed", created_by=people.owner)
     text = make_token(tenant, user=people.owner)
