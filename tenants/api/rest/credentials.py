@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.drf import PROBLEM_JSON, problem
-from core.errors import AppError, Conflict, InvalidInput, Unavailable
-from core.http import prefers_async
+from core.drf import PROBLEM_JSON
+from core.errors import Conflict, InvalidInput
 from core.views import ReadOnlyResource, place
 from jobs.api.serializers import JobSerializer
-from jobs.models import Job, JobState
-from jobs.services import queue
-from providers.errors import Verdict
+from jobs.models import JobState
 from providers.models import LLMFactory
 from tenants import access
 from tenants.api.rest import bodies
+from tenants.api.rest.discovery import DiscoveryActions
 from tenants.api.rest.filters import CredentialFilter, TenantModelFilter
 from tenants.api.rest.serializers import CredentialSerializer, RejectedKeySerializer, TenantModelSerializer
+from tenants.api.rest.waiting import PREFER, RUNNING, accepted, rejected, waited
 from tenants.models import Credential, TenantLLM
 from tenants.services import credentials, drafts, plans, tenant_llms
 
-PREFER = OpenApiParameter(
-    "Prefer", str, OpenApiParameter.HEADER, description="respond-async: answer 202 at once with the job to poll."
-)
-RUNNING = OpenApiResponse(JobSerializer, "Still being tested: poll the job that Location names.")
-OUR_FAULTS = frozenset({"internal_error", "unavailable"})
 
-
-class CredentialViewSet(ReadOnlyResource):
+class CredentialViewSet(DiscoveryActions, ReadOnlyResource):
     """The tenant's keys: what is known of them, never the keys themselves."""
 
     queryset = Credential.objects.none()
@@ -40,7 +32,7 @@ class CredentialViewSet(ReadOnlyResource):
     filterset_class = CredentialFilter
     search_fields = ("label", "factory__name", "base_url")
     ordering_fields = ("created_at", "updated_at", "checked_at", "label", "factory__name")
-    calls_upstream = frozenset({"create", "test"})
+    calls_upstream = frozenset({"create", "test", "discover", "adopt"})
 
     def rows(self) -> QuerySet[Credential]:
         return access.credentials(self.principal).defer("secret")
@@ -73,12 +65,12 @@ class CredentialViewSet(ReadOnlyResource):
             return self._created(drafts.save_untested(**wanted).pk)
         if given["label"] and self.rows().filter(factory=factory, label=given["label"].strip()).exists():
             raise Conflict(f"There is a credential “{given['label']}” for {factory.name} already.")
-        job = _waited(drafts.submit(**wanted), request)
+        job = waited(drafts.submit(**wanted), request)
         if not job.is_finished:
-            return _accepted(job)
+            return accepted(job)
         if job.state == JobState.COMPLETED and job.result.get("saved"):
             return self._created(job.result["credential_id"])
-        return _rejected(job)
+        return rejected(job)
 
     def _created(self, pk: str) -> Response:
         row = access.credential(self.principal, pk)
@@ -110,8 +102,8 @@ class CredentialViewSet(ReadOnlyResource):
         credential = access.credential(self.principal, pk, scope="write")
         given = bodies.CredentialTest.read(request.data)
         pairs = [(pair["llm_name"], pair["model_type"]) for pair in given.get("models", [])]
-        job = _waited(credentials.test(credential, actor=self.principal.actor, pairs=pairs or None), request)
-        return Response(JobSerializer(job).data) if job.is_finished else _accepted(job)
+        job = waited(credentials.test(credential, actor=self.principal.actor, pairs=pairs or None), request)
+        return Response(JobSerializer(job).data) if job.is_finished else accepted(job)
 
 
 class TenantModelViewSet(ReadOnlyResource):
@@ -155,29 +147,3 @@ def _factory(name: str) -> LLMFactory:
     if factory is None:
         raise InvalidInput(f"There is no factory “{name}”.", fields={"factory": ["One of /api/factories/."]})
     return factory
-
-
-def _waited(job: Job, request: Request) -> Job:
-    """The job once it is finished, or as it is when the caller does not want to wait any longer."""
-    return job if prefers_async(request) else queue.wait(job.pk, timeout_s=settings.PROBE_WAIT)
-
-
-def _accepted(job: Job) -> Response:
-    headers = {"Location": place("job-detail", job.pk), "Retry-After": "1"}
-    return Response(JobSerializer(job).data, status=202, headers=headers)
-
-
-def _rejected(job: Job) -> Response:
-    probes = job.result.get("probes", [])
-    verdict = job.result.get("verdict") or Verdict.UNTESTED.value
-    reason = next((probe for probe in reversed(probes) if probe["verdict"] != Verdict.OK), job.error)
-    error = AppError(
-        reason.get("message") or "The key could not be tested.",
-        hint=reason.get("hint", ""),
-        code=job.error.get("code") or verdict,
-    )
-    status = 503 if job.state != JobState.COMPLETED and error.code in {*OUR_FAULTS, verdict} else 422
-    if status == Unavailable.status and not error.hint:
-        error.hint = "Try again later."
-    body = problem(error, status=status) | {"verdict": verdict, "probes": probes, "job": job.pk}
-    return Response(body, status=status, content_type=PROBLEM_JSON)
