@@ -2,8 +2,8 @@
 
 W010  stored keys that no configured key decrypts
 W011  a factory may call networks that it should not
-W012  the catalogue names dialects that are not installed
-W013  the catalogue names signers that are not installed
+W012  the catalogue names dialects that are not installed, for a factory, a model type or a model
+W013  the catalogue names signers that are not installed, likewise
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 from core.checks import network_messages
 from core.secrets import SecretError
 from providers import dialects, signers
-from providers.models import LLMFactory
+from providers.models import LLM, LLMFactory
 from tenants.models import Credential
 
 SAMPLE = 200
@@ -99,15 +99,27 @@ def check_signers(database: str) -> Messages:
 
 
 def _missing(database: str, column: str, is_installed: Callable[[str], bool], check_id: str) -> Messages:
-    used = Counter(LLMFactory.objects.using(database).valid().order_by().values_list(column, flat=True))
-    missing = {name: count for name, count in used.items() if not is_installed(name)}
+    missing = {name: count for name, count in _used(database, column).items() if not is_installed(name)}
     if not missing:
         return []
     listed = ", ".join(f"“{name}” ({count} factories)" for name, count in sorted(missing.items()))
     return [
         Warning(
             f"The catalogue names a {column} that is not installed: {listed}.",
-            hint=f"Those factories cannot be called. Install the package that has the {column}, or disable them.",
+            hint=f"What needs it cannot be called. Install the package that has the {column}, or disable those rows.",
             id=f"llmadmin.{check_id}",
         )
     ]
+
+
+def _used(database: str, column: str) -> Counter[str]:
+    """By how many factories each dialect or signer is used: for all, for a model type, or for a model of theirs."""
+    quirk = f"{column}s"
+    used: dict[int, set[str]] = {}
+    factories = LLMFactory.objects.using(database).valid().values_list("pk", column, f"quirks__{quirk}")
+    models = LLM.objects.using(database).valid().filter(factory__in=[pk for pk, *_ in factories])
+    for pk, name, quirks in factories:
+        used[pk] = {name, *filter(None, (quirks or {}).values())}
+    for pk, quirks in models.filter(**{"quirks__has_key": quirk}).values_list("factory", f"quirks__{quirk}"):
+        used[pk].update(filter(None, (quirks or {}).values()))
+    return Counter(name for names in used.values() for name in names)

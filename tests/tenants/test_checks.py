@@ -17,7 +17,7 @@ from simple_history.models import HistoricalRecords
 from core.fields import SecretField
 from core.origins import origin_of
 from core.secrets import seal
-from providers.models import INVALID, LLMFactory
+from providers.models import INVALID, LLM, LLMFactory
 from tenants.models import Credential
 from tests.live.stack import Stack
 from tests.people import make_tenant
@@ -247,6 +247,21 @@ def test_w012_w013_parts_that_are_not_installed(credential: Credential, check_id
     (message,) = stored(check_id)
     assert "“smoke-signals” (2 factories)" in message.msg
     LLMFactory.objects.update(status=INVALID)
+    assert not stored(check_id)
+
+
+@pytest.mark.parametrize(("check_id", "quirk"), [("W012", "dialects"), ("W013", "signers")])
+def test_w012_w013_look_into_quirks_too(credential: Credential, check_id: str, quirk: str) -> None:
+    missing = {
+        quirk: {"speech2text": "smoke-signals", "tts": None, "chat": "openai" if quirk == "dialects" else "none"}
+    }
+    LLMFactory.objects.update(quirks=missing)
+    other = LLMFactory.objects.create(name="Other")
+    model = LLM.objects.create(factory=other, llm_name="m", model_types=["chat"], quirks={quirk: {"chat": "flags"}})
+    (message,) = stored(check_id)
+    assert "“flags” (1 factories), “smoke-signals” (1 factories)" in message.msg
+    LLM.objects.filter(pk=model.pk).update(status=INVALID)
+    LLMFactory.objects.filter(name="Acme").update(quirks={})
     assert not stored(check_id)
 
 
