@@ -56,7 +56,7 @@ def tenant_llm(principal: Principal, pk: object, *, scope: str = "read") -> Tena
 
 def routes(principal: Principal, *, scope: str = "read") -> QuerySet[Route]:
     principal.require(scope)
-    return Route.objects.for_tenant(principal.tenant_id).select_related("tenant")
+    return Route.objects.for_tenant(principal.tenant_id)
 
 
 def route(principal: Principal, pk: str, *, scope: str = "read") -> Route:

@@ -103,6 +103,12 @@ class Route(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether calls can be sent anywhere."""
+        first = (target for target in self.targets.all() if not target.only_on)
+        return self.status == VALID and any(target.is_usable for target in first)
+
 
 class RouteTarget(models.Model):
     """One of the models behind a route: a tenant's own, through one credential. It goes with that model."""
@@ -136,6 +142,12 @@ class RouteTarget(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_llm} in {self.route}"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether calls to an enabled route can be sent to it."""
+        fits = self.route.model_type in self.tenant_llm.model_types
+        return self.status == VALID and fits and self.tenant_llm.is_usable
 
     def clean(self) -> None:
         if self.tenant_llm.tenant_id != self.route.tenant_id:

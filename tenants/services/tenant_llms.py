@@ -165,7 +165,7 @@ def save_plans(credential: Credential, plans: Sequence[ModelPlan]) -> set[str]:
     TenantLLM.objects.bulk_create(fresh)
     columns = ["credential", "model_types", "max_tokens", "llm_id", "is_tools", "updated_at"]
     TenantLLM.objects.bulk_update(changed, columns)
-    routes.hand_over({plan.moves: present[plan.llm_name].pk for plan in plans if plan.moves in moving})
+    routes.hand_over({plan.moves: present[plan.llm_name].pk for plan in plans if plan.moves and plan.moves in moving})
     own.filter(pk__in=list(moving)).delete()  # its place was taken meanwhile by an equal one
     routing.bump(credential.tenant_id)
     return left

@@ -35,7 +35,7 @@ _VOLATILE = [
 
 ONE_LINE = 110
 _PLACE = re.compile(r"<!-- example: ([\w-]+) -->\n.*?<!-- end -->\n", re.DOTALL)
-_NUMBER = re.compile(r'("id": ?)(\d+)')
+_NUMBER = re.compile(r'("id": ?|"tenant_model": ?")(\d+)')
 
 
 @dataclass

@@ -87,6 +87,7 @@ def run(tenant: Tenant) -> Page:
     _people(page, tenant)
     saved = _credentials(page)
     _models(page, saved)
+    _routes(page, saved)
     _history(page)
     _gateway(page, token)
     _health(page)
@@ -116,7 +117,12 @@ def _people(page: Page, tenant: Tenant) -> None:
     page.ask("A member", "get", f"/api/members/{member}/")
     page.ask("Change a role", "patch", f"/api/members/{member}/", {"role": "admin"})
     page.ask("Let somebody go", "delete", f"/api/members/{member}/")
-    body = {"name": "Chat frontend", "scopes": ["read", "invoke"], "expires_at": "2099-12-31T00:00:00Z"}
+    body = {
+        "name": "Chat frontend",
+        "scopes": ["read", "invoke"],
+        "models": ["assistant", "*@Vendor"],
+        "expires_at": "2099-12-31T00:00:00Z",
+    }
     token = page.ask("Make a token: shown in this answer and never again", "post", "/api/tokens/", body)["id"]
     page.ask("List tokens", "get", "/api/tokens/?search=frontend")
     page.ask("A token", "get", f"/api/tokens/{token}/")
@@ -161,6 +167,38 @@ def _models(page: Page, saved: str) -> None:
     page.ask("Take a model away", "delete", f"/api/tenant-models/{row}/")
 
 
+def _routes(page: Page, saved: str) -> None:
+    page.chapter(
+        "Routes",
+        "Names of the tenant's own that applications call like models, and the models behind each. The targets of the\n"
+        "lowest position are tried first and share the calls by weight; one with `only_on` is tried only after such a\n"
+        "failure. A route's name comes before a model's bare name; it has no `@`, `~` or `*`. A PATCH changes what it\n"
+        "names: `targets` replaces all of them, null lifts a limit.\n\n"
+        "Deleting a tenant model or a credential takes it out of the routes, which go on with what is left; one that\n"
+        "is left with nothing answers like a name that does not exist. `?credential=` and `?tenant_model=` list the\n"
+        "routes that a deletion would touch.",
+    )
+    body = {"credential": saved, "llm_name": "fake-long", "model_types": ["chat"], "max_tokens": 200000}
+    longer = page.client.post("/api/tenant-models/", body, content_type="application/json").json()["id"]
+    usual = page.client.get(f"/api/tenant-models/?llm_name=fake-chat&credential={saved}").json()["results"][0]["id"]
+    route: dict[str, Any] = {
+        "name": "assistant",
+        "model_type": "chat",
+        "description": "What our chat frontend calls",
+        "timeout_s": 60,
+        "targets": [
+            {"tenant_model": usual, "weight": 3},
+            {"tenant_model": longer, "position": 2, "only_on": ["context_length_exceeded"]},
+        ],
+    }
+    row = page.ask("Make a route", "post", "/api/routes/", route)["id"]
+    page.ask("List the routes that a credential's deletion would touch", "get", f"/api/routes/?credential={saved}")
+    page.ask("A route", "get", f"/api/routes/{row}/")
+    page.ask("Lift a limit", "patch", f"/api/routes/{row}/", {"timeout_s": None})
+    page.ask("A name that could be mistaken for a model's", "post", "/api/routes/", {**route, "name": "chat@Vendor"})
+    page.ask("Delete a route", "delete", f"/api/routes/{row}/")
+
+
 def _history(page: Page) -> None:
     page.chapter("Probes, jobs and the audit log", "What was tested, what is being done, and who changed what.")
     probe = page.ask("List probes", "get", "/api/probes/?verdict=bad_key&page_size=1")["results"][0]["id"]
@@ -182,8 +220,8 @@ def _gateway(page: Page, token: str) -> None:
     page.chapter(
         "Gateway",
         "One OpenAI-compatible address for applications: set an OpenAI client's `base_url` to `…/v1` and its key\n"
-        "to an API token with the scope `invoke` (or `read`). A model is called `name@factory`; what a token may\n"
-        "not use is not there.",
+        "to an API token with the scope `invoke` (or `read`). A model is called `name@factory`, or by a route's\n"
+        "name; what a token may not use is not there.",
     )
     for title, path, sent in (
         ("The models that can be called now", "/v1/models", token),

@@ -26,6 +26,7 @@ ROW: dict[str, Callable[[World], Any]] = {
     "member": lambda world: world.membership.pk,
     "model": lambda world: world.llm.pk,
     "probe": lambda world: world.probe.pk,
+    "route": lambda world: world.route.pk,
     "tenant": lambda world: world.tenant.pk,
     "tenant-model": lambda world: world.tenant_llm.pk,
     "token": lambda world: world.token.pk,
@@ -47,6 +48,10 @@ BODY: dict[tuple[str, str], Callable[[World], dict[str, Any]]] = {
         "credential": world.credential.pk, "llm_name": "new", "model_types": ["chat"],
     },
     ("tenant-model-detail", "patch"): lambda world: {"status": "0"},
+    ("route-list", "post"): lambda world: {
+        "name": "slow", "model_type": "chat", "targets": [{"tenant_model": str(world.tenant_llm.pk)}],
+    },
+    ("route-detail", "patch"): lambda world: {"name": "faster"},
     ("job-cancel", "post"): lambda world: {},
     ("job-retry", "post"): lambda world: {},
 }  # fmt: skip
@@ -149,7 +154,7 @@ def test_an_outsider_finds_nothing(world: World, name: str, method: str) -> None
     elif name.endswith("-list") and method == "get":
         assert answer.status_code == 200
         assert str(ROW[resource(name)](world)) not in [row["id"] for row in answer.json()["results"]]
-    elif name.endswith("-list") and name != "tenant-model-list":
+    elif name.endswith("-list") and name not in ("tenant-model-list", "route-list"):
         assert answer.status_code == 201  # theirs, in their own tenant
     else:
         assert answer.status_code == 404, answer.content

@@ -10,13 +10,14 @@ from django.test import Client
 
 from jobs.models import Job
 from providers.models import LLM, LLMFactory
-from tenants.models import ApiToken, AuditEvent, Credential, Membership, Probe, Tenant, TenantLLM
+from tenants.models import ApiToken, AuditEvent, Credential, Membership, Probe, Route, Tenant, TenantLLM
 from tenants.models.listing import ModelListing
-from tenants.services import credentials
+from tenants.services import credentials, routes
+from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import People, actor_of, make_member, make_token
 
 KEY = "sk-world-0123456789"
-OWNED = (ApiToken, AuditEvent, Credential, Membership, Probe, TenantLLM, Job)
+OWNED = (ApiToken, AuditEvent, Credential, Membership, Probe, Route, TenantLLM, Job)
 
 
 @dataclass
@@ -26,6 +27,7 @@ class World:
     llm: LLM
     credential: Credential
     tenant_llm: TenantLLM
+    route: Route
     probe: Probe
     job: Job
     token: ApiToken
@@ -65,9 +67,12 @@ def fill(people: People, factory: LLMFactory) -> dict[str, Any]:
     row = {"tenant": tenant, "credential": credential, "factory": factory, "llm_name": "gpt"}
     job = Job.objects.create(type="probe", tenant_id=tenant.pk, state="failed", created_by=people.owner)
     text = make_token(tenant, user=people.owner)
+    model = TenantLLM.objects.create(**row, model_types=["chat"])
+    plan = RoutePlan(f"route-{factory.pk}", "chat", [TargetPlan(model.pk)])
     return {
         "credential": credential,
-        "tenant_llm": TenantLLM.objects.create(**row, model_types=["chat"]),
+        "tenant_llm": model,
+        "route": routes.create(tenant=tenant, plan=plan, actor=owner),
         "job": job,
         "probe": Probe.objects.create(**row, job=job, model_type="chat", verdict="ok", step="body"),
         "token": ApiToken.objects.get(prefix=text[:12]),

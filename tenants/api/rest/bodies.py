@@ -13,6 +13,7 @@ from tenants.models import SCOPES, Role
 from tenants.services import defaults, names
 from tenants.services.credentials import MAX_LABEL
 from tenants.services.tenant_llms import MAX_MAX_TOKENS, MAX_NAME
+from tenants.services.tokens import MAX_PATTERN, MAX_PATTERNS
 
 MAX_MODELS, MAX_TESTED = 2000, 50
 MAX_USERNAME, MAX_EMAIL, MAX_URL, MAX_FACTORY = 150, 254, 255, 128
@@ -33,7 +34,7 @@ class TenantChange(StrictSerializer):
                 required=False,
                 allow_blank=True,
                 max_length=defaults.MAX_LENGTH,
-                help_text="name@factory; empty for none.",
+                help_text="name@factory, or a route's name; empty for none.",
             )
             for column in DEFAULT_COLUMNS
         }
@@ -52,6 +53,12 @@ class RoleChange(StrictSerializer):
 class NewToken(StrictSerializer):
     name = serializers.CharField(max_length=names.MAX_LENGTH)
     scopes = serializers.ListField(child=serializers.ChoiceField(sorted(SCOPES)), min_length=1, max_length=len(SCOPES))
+    models = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_PATTERN),
+        required=False,
+        max_length=MAX_PATTERNS,
+        help_text="What it may call: names of routes and models, with * for any text: *@OpenAI. Empty: everything.",
+    )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 
 

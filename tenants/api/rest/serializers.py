@@ -65,6 +65,11 @@ class MembershipSerializer(serializers.ModelSerializer):
 
 class TokenSerializer(serializers.ModelSerializer):
     scopes = serializers.ListField(child=serializers.ChoiceField(sorted(SCOPES)))
+    models = serializers.ListField(
+        source="allowed_models",
+        child=serializers.CharField(),
+        help_text="Patterns of what it may call; empty: everything.",
+    )
     created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
 
     class Meta:
@@ -74,6 +79,7 @@ class TokenSerializer(serializers.ModelSerializer):
             "name",
             "prefix",
             "scopes",
+            "models",
             "created_by",
             "expires_at",
             "revoked_at",
