@@ -214,6 +214,12 @@ PROBE_RETENTION_DAYS = env.integer("PROBE_RETENTION_DAYS", 90, at_least=1, at_mo
 PROBE_INTERVAL_HOURS = env.integer("PROBE_INTERVAL_HOURS", 24, at_least=1, at_most=24 * 90)
 ALLOWED_NETWORKS = env.networks("ALLOWED_NETWORKS")
 
+# --- Metering -------------------------------------------------------------------------------------------------------
+USAGE_SPOOL_DIR = Path(env.text("USAGE_SPOOL_DIR", str(DATA_DIR / "usage"))).expanduser().resolve()
+USAGE_SPOOL_MAX_MB = env.integer("USAGE_SPOOL_MAX_MB", 256, at_least=1, at_most=1_048_576)
+USAGE_RETENTION_DAYS = env.integer("USAGE_RETENTION_DAYS", 90, at_least=2, at_most=3650)
+USAGE_DAILY_RETENTION_DAYS = env.integer("USAGE_DAILY_RETENTION_DAYS", 1100, at_least=32, at_most=36500)
+
 # --- The llm_app endpoints ------------------------------------------------------------------------------------------
 ALLOWED_FACTORIES = env.items("ALLOWED_FACTORIES")  # empty: all
 
