@@ -22,6 +22,7 @@ key by key, anything else replaces, and null takes a key away.
     name_map           {"Spark-Max": "generalv3.5"}   names that the upstream calls otherwise
     publishers         {"claude-": "anthropic"}       whose model it is whose name begins so, where a vendor has several
     model_field        "endpoint_id"                  the credential field that holds the model's name upstream
+    sells              ["openai", "anthropic"]        whose models it offers by their names: see providers/families.py
     families           {"gpt-5*": {"params": {…}}}    more of a factory's quirks, by the names of models that it has or
                        not; * and ? as in file names; more letters count more, and a model's own quirks most
     no_model_list      true                           the vendor has no list of models
@@ -45,6 +46,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from providers.base_urls import fill_template
+from providers.families import FAMILIES
 from providers.llm_types import LLMType
 from providers.params import Params
 from providers.quirk_values import (
@@ -101,6 +103,7 @@ class Quirks:
     name_map: Mapping[str, str] = field(default_factory=dict)
     publishers: Mapping[str, str] = field(default_factory=dict)
     model_field: str = ""
+    sells: tuple[str, ...] = ()
     families: Mapping[str, Any] = field(default_factory=dict)
     no_model_list: bool = False
     public_model_list: bool = False
@@ -141,7 +144,7 @@ class Quirks:
 
         What comes of it is resolved again to itself.
         """
-        found = self._of_family(model) if self.families else self
+        found = self._of_family(model) if self.families or self.sells else self
         for name, template in found.field_params.items():
             if text := fields.get(name):
                 default = _patched(_filled(template, text), found.params.default)
@@ -149,18 +152,13 @@ class Quirks:
         return replace(found, field_params={}) if found.field_params else found
 
     def _of_family(self, model: str) -> Quirks:
-        known = model.lower()
-        matching = [
-            pattern
-            for pattern in self.families
-            if fnmatchcase(known, pattern) or fnmatchcase(known.rpartition("/")[2], pattern)
-        ]
-        if not matching:
-            return replace(self, families={})
+        names = (model.lower(), model.lower().rpartition("/")[2])
         data = dict(self.data)
-        for pattern in sorted(matching, key=lambda one: (len(one), one)):
-            data = _patched(data, self.families[pattern])
-        return Quirks.from_data({**_patched(data, self.own), "families": None})
+        for families in (*(FAMILIES[vendor] for vendor in self.sells), self.families):
+            fitting = [pattern for pattern in families if any(fnmatchcase(name, pattern) for name in names)]
+            for pattern in sorted(fitting, key=lambda one: (len(one), one)):
+                data = _patched(data, families[pattern])
+        return Quirks.from_data({**_patched(data, self.own), "families": None, "sells": None})
 
     def apply_params(self, operation: Operation, payload: Mapping[str, Any]) -> dict[str, Any]:
         """A new payload, with its parameters as this upstream takes them."""
@@ -276,6 +274,7 @@ _FIELDS: Mapping[str, Any] = {
     "name_map": a_map(a_text, a_text),
     "publishers": a_map(a_text, a_text),
     "model_field": a_text,
+    "sells": a_list(one_of(*FAMILIES)),
     "families": a_map(_pattern, _family),
     "no_model_list": a_flag,
     "public_model_list": a_flag,

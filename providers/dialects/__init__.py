@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
 
 from providers.dialects.base import Dialect, StreamDecoder
 from providers.errors import Unsupported
@@ -64,8 +65,15 @@ def operations(name: str) -> frozenset[Operation]:
     return get(name).operations
 
 
-def for_type(llm_type: LLMType | str, dialect_name: str) -> tuple[Dialect, Operation]:
-    """The dialect and operation that use a model of this type; raises UnknownDialect or Unsupported."""
+def for_type(
+    llm_type: LLMType | str, dialect_name: str, uncallable: Mapping[LLMType, str] = MappingProxyType({})
+) -> tuple[Dialect, Operation]:
+    """The dialect and operation that use a model of this type; raises UnknownDialect or Unsupported.
+
+    `uncallable` is what quirks say of types that cannot be called.
+    """
+    if reason := uncallable.get(LLMType(llm_type)):
+        raise Unsupported(reason, step="build")
     dialect, operation = get(dialect_name), operation_for(llm_type)
     if operation not in dialect.operations:
         raise Unsupported(

@@ -27,6 +27,7 @@ TYPES_OF_TAGS: Mapping[str, LLMType] = {
     "OCR": LLMType.OCR,
 }
 Row = Mapping[str, Any]
+Place = tuple[LLMType, str, str, str]  # model type, dialect, signer, why it cannot be called
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,6 +43,7 @@ class Cell:
     signer_installed: bool
     models: int
     problem: str
+    declared: bool
 
     @property
     def callable(self) -> bool:
@@ -80,29 +82,32 @@ def matrix(rows: Iterable[tuple[Row, Iterable[Row]]]) -> list[Cell]:
 def _cells(factory: Row, models: Iterable[Row]) -> list[Cell]:
     own = Quirks.from_data(factory.get("quirks"))
     default = factory.get("dialect") or "openai"
-    counts: dict[tuple[LLMType, str, str], int] = {}
+    counts: dict[Place, int] = {}
     signer = factory.get("signer") or "bearer"
+
+    def place(kind: LLMType, quirks: Quirks) -> Place:
+        reason = quirks.uncallable.get(kind, "")
+        return kind, quirks.dialect_for(kind) or default, quirks.signers.get(kind) or signer, reason
+
     for model in models:
         quirks = own.merge(Quirks.from_data(model.get("quirks")))
-        for name in model["model_types"]:
-            kind = LLMType(name)
-            place = (kind, quirks.dialect_for(kind) or default, quirks.signers.get(kind) or signer)
-            counts[place] = counts.get(place, 0) + 1
+        for at in (place(LLMType(name), quirks) for name in model["model_types"]):
+            counts[at] = counts.get(at, 0) + 1
     for tag in str(factory.get("tags", "")).split(","):
         tagged = TYPES_OF_TAGS.get(tag.strip())
         if tagged is not None and all(kind is not tagged for kind, *_ in counts):
-            counts[(tagged, own.dialect_for(tagged) or default, own.signers.get(tagged) or signer)] = 0
-    return [_cell(factory["name"], *place, count) for place, count in counts.items()]
+            counts[place(tagged, own)] = 0
+    return [_cell(factory["name"], *at, count) for at, count in counts.items()]
 
 
-def _cell(factory: str, kind: LLMType, dialect: str, signer: str, models: int) -> Cell:
+def _cell(factory: str, kind: LLMType, dialect: str, signer: str, reason: str, models: int) -> Cell:
     operation = operation_for(kind)
     known, signed = dialects.is_installed(dialect), signers.is_installed(signer)
-    problem = ""
-    if not known:
+    problem = reason
+    if not problem and not known:
         problem = f"The wire format “{dialect}” is not installed."
-    elif operation not in dialects.operations(dialect):
+    elif not problem and operation not in dialects.operations(dialect):
         problem = f"The wire format “{dialect}” has no call for {kind} models."
-    elif not signed:
+    elif not problem and not signed:
         problem = f"The signer “{signer}” is not installed."
-    return Cell(factory, kind, operation, dialect, signer, known, signed, models, problem)
+    return Cell(factory, kind, operation, dialect, signer, known, signed, models, problem, declared=bool(reason))

@@ -166,7 +166,8 @@ class Examination:
         found = []
         for pair in pairs:
             try:
-                dialects.for_type(pair.model_type, self._target(pair).dialect)
+                target = self._target(pair)
+                dialects.for_type(pair.model_type, target.dialect, target.quirks.uncallable)
             except Unsupported as error:
                 self.outcome.failed(pair.llm_name, pair.model_type, error)
             else:

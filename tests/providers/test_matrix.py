@@ -99,6 +99,21 @@ def test_a_cell_that_cannot_be_called_says_why() -> None:
     assert c.problem == "The signer “sealing-wax” is not installed."
 
 
+def test_a_row_may_say_itself_why_a_type_cannot_be_called() -> None:
+    factory = {"name": "A", "tags": "LLM,TTS,OCR", "quirks": {"uncallable": {"ocr": "It has no API."}}}
+    models = [
+        {"model_types": ["chat"]},
+        {"model_types": ["chat"], "quirks": {"uncallable": {"chat": "It speaks on the phone only."}}},
+    ]
+    cells = matrix.matrix([(factory, models)])
+    assert [(cell.model_type.value, cell.models, cell.problem, cell.declared) for cell in cells] == [
+        ("chat", 1, "", False),
+        ("chat", 1, "It speaks on the phone only.", True),
+        ("tts", 0, "", False),
+        ("ocr", 0, "It has no API.", True),
+    ]
+
+
 def test_quirks_lead_a_type_or_a_model_to_another_wire_format() -> None:
     quirks = {"dialects": {"rerank": "cohere"}, "signers": {"rerank": "header:x-api-key"}}
     factory = {"name": "A", "tags": "LLM,TEXT RE-RANK", "quirks": quirks}

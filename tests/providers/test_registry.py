@@ -53,6 +53,13 @@ def test_a_model_type_leads_to_a_dialect_and_an_operation(kind: LLMType) -> None
     assert operation is operation_for(kind)
 
 
+def test_a_type_that_the_row_calls_uncallable_is_unsupported_with_its_reason() -> None:
+    uncallable = {LLMType.TTS: "It speaks on the phone only."}
+    with pytest.raises(Unsupported, match="on the phone"):
+        dialects.for_type("tts", "openai", uncallable)
+    assert dialects.for_type("chat", "openai", uncallable) == dialects.for_type("chat", "openai")
+
+
 def test_a_type_that_a_dialect_does_not_have_is_unsupported() -> None:
     with pytest.raises(Unsupported, match="ocr"):
         dialects.for_type("ocr", "openai")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.families import FAMILIES
 from providers.params import Params
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
@@ -51,6 +52,22 @@ def test_more_letters_count_more_and_a_models_own_quirks_most() -> None:
     assert (own.params.drop, own.params.rename, own.probe_max_tokens) == ({"seed"}, {}, 64)
 
 
+@pytest.mark.parametrize("vendor", FAMILIES)
+def test_what_is_known_of_families_is_sound(vendor: str) -> None:
+    assert Quirks.from_data({"families": FAMILIES[vendor]}).families == FAMILIES[vendor]
+    for pattern in FAMILIES[vendor]:
+        name = pattern.replace("[-.]", "-").replace("[156]", "5").replace("[78]", "7").replace("*", "x")
+        sold = Target("F", name, "https://h", quirks=Quirks.from_data({"sells": [vendor]})).quirks
+        assert sold.sells == ()
+        assert sold.params != Quirks().params or pattern == "gpt-5-chat*"
+
+
+def test_a_rows_own_families_come_after_those_of_whom_it_sells() -> None:
+    row = Quirks.from_data({"sells": ["openai"], "families": {"gpt-5-lite*": {"params": {"drop": ["seed"]}}}})
+    assert Target("F", "gpt-5-lite", "https://h", quirks=row).quirks.params.drop == {"seed"}
+    assert "temperature" in Target("F", "gpt-5", "https://h", quirks=row).quirks.params.drop
+
+
 @given(st.text(max_size=12), st.sampled_from([None, {"params": {"drop": ["seed"]}}]))
 def test_what_is_resolved_stays_as_it_is(name: str, own: dict[str, Any] | None) -> None:
     target = Target("F", name, "https://h", quirks=Quirks.from_data(FACTORY).merge(Quirks.from_data(own)))
@@ -71,6 +88,8 @@ def test_what_is_resolved_stays_as_it_is(name: str, own: dict[str, Any] | None) 
         ),
         ({"families": {"a*": {"families": {}}}}, "quirks.families.a*.families: unknown"),
         ({"families": {"a*": {"params": {"drop": "x"}}}}, "quirks.families.a*.params.drop: "),
+        ({"sells": ["acme"]}, "quirks.sells[0]: "),
+        ({"sells": "openai"}, "quirks.sells: "),
         ({"params": {"one_of": ["temperature"]}}, "quirks.params.one_of[0]: "),
         ({"params": {"unstreamed": []}}, "quirks.params.unstreamed: "),
         ({"params_for": {"chatt": {}}}, "quirks.params_for.chatt: "),

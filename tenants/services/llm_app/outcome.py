@@ -91,6 +91,6 @@ def check_supported(factory: LLMFactory, kinds: Sequence[str], *, adding: bool) 
     quirks = Quirks.from_data(factory.quirks)
     for kind in map(LLMType, kinds):
         try:
-            dialects.for_type(kind, quirks.dialect_for(kind) or factory.dialect)
+            dialects.for_type(kind, quirks.dialect_for(kind) or factory.dialect, quirks.uncallable)
         except Unsupported:
             raise NotSupported(factory.name, kind, adding=adding) from None
