@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -14,6 +15,11 @@ def origin_of(url: str) -> str:
 
     That of a WebSocket is the one of the HTTP request that opens it: http for ws, https for wss.
     """
+    return _origin_of(url.partition("?")[0])
+
+
+@lru_cache(maxsize=4096)
+def _origin_of(url: str) -> str:
     parts = urlsplit(url)
     if not parts.scheme or not parts.hostname:
         return ""

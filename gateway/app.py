@@ -1,69 +1,98 @@
 """The gateway's HTTP door: a plain ASGI application that answers its own paths under /v1.
 
-GET /v1/models        the models that the token's tenant can call now
-GET /v1/models/{id}   one of them
+GET  /v1/models, /v1/models/{id}    the models that the token can call now
+POST /v1/chat/completions           a chat, whole or streamed
+POST /v1/embeddings, /v1/rerank     vectors of texts; texts in the order of their relevance
+POST /v1/audio/speech               a text as sound
+POST /v1/audio/transcriptions       sound as a text (a multipart upload)
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+import asyncio
+from collections.abc import Iterable
+from typing import Any, cast
 
-import orjson
 import psycopg
 import structlog
 from django.db import DatabaseError, InterfaceError
 
 from core.http import request_id
-from gateway import errors
+from gateway import errors, parts, requests
+from gateway.asgi import ClientGone, Receive, Scope, Send, send_json, send_whole
 from gateway.auth import authenticate, require_any
+from gateway.call import Call
 from gateway.errors import GatewayError
-from gateway.snapshot import Model
+from gateway.pipeline import Engine
+from gateway.snapshot import Caller, Model, TenantSnapshot
 from gateway.store import SnapshotStore
+from gateway.streams import WhileThere, send_stream
+from providers.wire import Operation
 
 logger = structlog.get_logger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 ROOT = "/v1"
 MODELS = "/v1/models"
+CALLS = {
+    "/v1/chat/completions": Operation.CHAT,
+    "/v1/embeddings": Operation.EMBEDDINGS,
+    "/v1/rerank": Operation.RERANK,
+    "/v1/audio/speech": Operation.SPEECH,
+    "/v1/audio/transcriptions": Operation.TRANSCRIPTION,
+}
 
 
 class Gateway:
     """One a process. `start` and `close` belong to the server's lifespan; without one it starts with the first call."""
 
-    def __init__(self, store: SnapshotStore | None = None) -> None:
+    def __init__(self, store: SnapshotStore | None = None, engine: Engine | None = None) -> None:
         self.store = store or SnapshotStore()
+        self._engine = engine
 
     async def start(self) -> None:
+        """Begin to watch for changes, and to carry what was metered to the ledger."""
         await self.store.start()
+        if self._engine is None:
+            self._engine = await asyncio.to_thread(parts.engine)
 
     async def close(self) -> None:
+        if self._engine is not None:
+            await self._engine.close()
         await self.store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = list(scope["headers"])
-        given = next((value for name, value in headers if name.lower() == b"x-request-id"), b"")
+        headers = scope["headers"]
+        given = next((value for name, value in headers if name == b"x-request-id"), b"")
         name = request_id(given.decode("latin-1"))
-        with structlog.contextvars.bound_contextvars(request_id=name):
-            extra: dict[str, str] = {"x-request-id": name}
-            try:
-                status, data = 200, await self._answer(scope["method"], scope["path"], headers)
-            except GatewayError as error:
-                status, data = error.status, error.as_data()
-                extra |= error.headers
-            except (DatabaseError, InterfaceError, psycopg.Error):  # the last from the pool, when it has none to give
-                logger.exception("gateway.database_unavailable")
-                status, data = 503, errors.unavailable().as_data()
-            except Exception:
-                logger.exception("gateway.failed")
-                status, data = 500, errors.internal().as_data()
-            await _send_json(send, status, data, extra)
+        structlog.contextvars.bind_contextvars(request_id=name)
+        try:
+            await self._answer(scope, receive, send, headers, name)
+        except ClientGone:
+            pass
+        except GatewayError as error:
+            await _send_error(send, error, name)
+        except (DatabaseError, InterfaceError, psycopg.Error):  # the last from the pool, when it has none to give
+            logger.exception("gateway.database_unavailable")
+            await _send_error(send, errors.unavailable(), name)
+        except Exception:
+            logger.exception("gateway.failed")
+            await _send_error(send, errors.internal(), name)
+        finally:
+            structlog.contextvars.unbind_contextvars("request_id")
 
-    async def _answer(self, method: str, path: str, headers: Headers) -> Any:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: Headers, name: str) -> None:
+        path, method = scope["path"], scope["method"]
+        operation = CALLS.get(path) or CALLS.get(path.rstrip("/"))
+        if operation is not None:
+            if method != "POST":
+                raise errors.wrong_method(method, path, "POST")
+            caller, tenant = await authenticate(self.store, headers)
+            require_any(caller, "invoke")
+            asked = await requests.read(operation, headers, receive)
+            await self._call(Call(caller=caller, tenant=tenant, request_id=name, **asked), receive, send)
+            return
         path = path.rstrip("/")
         if path != MODELS and not path.startswith(MODELS + "/"):
             raise errors.unknown_path(method, path)
@@ -71,32 +100,34 @@ class Gateway:
             raise errors.wrong_method(method, path, "GET")
         caller, tenant = await authenticate(self.store, headers)
         require_any(caller, "invoke", "read")
-        if path == MODELS:
-            return {"object": "list", "data": [_as_data(model) for model in tenant.models.values()]}
-        wanted = path.removeprefix(MODELS + "/")
-        model = tenant.models.get(wanted)
-        if model is None:
-            raise errors.unknown_model(wanted)
-        return _as_data(model)
+        await send_json(send, 200, _models(path, caller, tenant), {"x-request-id": name})
+
+    async def _call(self, call: Call, receive: Receive, send: Send) -> None:
+        if self._engine is None:
+            await self.start()
+        engine = cast(Engine, self._engine)
+        if call.stream:
+            await send_stream(engine, call, receive, send)
+            return
+        with WhileThere(receive):
+            done = await engine.complete(call)
+            await send_whole(send, 200, done.body, done.media_type, {"x-request-id": call.request_id, **done.headers})
+
+
+async def _send_error(send: Send, error: GatewayError, name: str) -> None:
+    await send_json(send, error.status, error.as_data(), {"x-request-id": name, **error.headers})
+
+
+def _models(path: str, caller: Caller, tenant: TenantSnapshot) -> Any:
+    if path == MODELS:
+        usable = [_as_data(model) for model in tenant.models.values() if caller.may_use(model.id)]
+        return {"object": "list", "data": usable}
+    wanted = path.removeprefix(MODELS + "/")
+    model = tenant.models.get(wanted)
+    if model is None or not caller.may_use(model.id):
+        raise errors.unknown_model(wanted)
+    return _as_data(model)
 
 
 def _as_data(model: Model) -> dict[str, Any]:
     return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
-
-
-async def _send_json(send: Send, status: int, data: Any, headers: dict[str, str]) -> None:
-    body = orjson.dumps(data)
-    sent = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "cache-control": "no-store",
-        **headers,
-    }
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})

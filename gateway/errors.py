@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.redact import redact
+from providers.errors import BadReply, UpstreamError
+from usage.admission import Refused
 
 MAX_ECHO = 200
+_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 class GatewayError(Exception):
@@ -61,12 +65,68 @@ def missing_scope(scopes: str) -> GatewayError:
     )
 
 
-def unknown_model(model: str) -> GatewayError:
+def unknown_model(model: str, candidates: Iterable[str] = ()) -> GatewayError:
+    alike = ", ".join(_echo(one) for one in candidates)
     return GatewayError(
         404,
-        f"The model '{_echo(model)}' does not exist or is not available to you. GET /v1/models lists those that are.",
+        f"The model '{_echo(model)}' does not exist or is not available to you. "
+        + (f"Did you mean: {alike}?" if alike else "GET /v1/models lists those that are."),
         code="model_not_found",
         param="model",
+    )
+
+
+def ambiguous_model(model: str, candidates: Iterable[str]) -> GatewayError:
+    alike = ", ".join(_echo(one) for one in candidates)
+    return GatewayError(
+        404,
+        f"The model name '{_echo(model)}' is ambiguous here. Write one of: {alike}.",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def wrong_type(model: str, kinds: Iterable[str], possible: Iterable[str], operation: str) -> GatewayError:
+    return GatewayError(
+        400,
+        f"The model '{_echo(model)}' is of type {', '.join(kinds)}, which {operation} cannot use; "
+        f"it is called through: {', '.join(possible)}.",
+        code="wrong_model_type",
+        param="model",
+    )
+
+
+def bad_request(message: str, *, param: str | None = None, status: int = 400) -> GatewayError:
+    return GatewayError(status, message, code="invalid_request", param=param)
+
+
+def refused(refusal: Refused) -> GatewayError:
+    """What a limit or a budget does not allow."""
+    kind = "insufficient_quota" if refusal.code == "insufficient_quota" else "rate_limit_error"
+    return GatewayError(refusal.status, str(refusal), code=refusal.code, kind=kind, headers=refusal.headers)
+
+
+def of_upstream(error: UpstreamError) -> GatewayError:
+    """What no target could do for the caller, with the upstream's own words where it had some."""
+    words = f" The upstream says: {error.detail}" if error.detail and error.detail not in error.message else ""
+    kind = _KINDS.get(error.http_status, "invalid_request_error" if error.http_status < 500 else "server_error")
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    return GatewayError(error.http_status, f"{error}{words}", code=error.code, kind=kind, headers=headers)
+
+
+def cut() -> UpstreamError:
+    return BadReply("The upstream broke off its answer before the end.", hint="Ask again.", step="body")
+
+
+def ledger_full() -> GatewayError:
+    return GatewayError(
+        503,
+        "Calls cannot be recorded now, so none are made. Try again shortly.",
+        code="unavailable",
+        kind="server_error",
+        headers={"retry-after": "5"},
     )
 
 

@@ -6,36 +6,67 @@ before anything else, so that a change which comes in between makes it out of da
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 from core.clock import now
-from tenants.models import RoutingChange, TenantLLM
+from gateway import deployments
+from gateway.deployments import Deployment
+from gateway.names import Names
+from providers.models import LLMFactory
+from tenants.models import RoutingChange
 from tenants.models.routing import EVERYBODY, NEVER, Stamp
-from tenants.services import tokens
+from tenants.services import routes, tokens
+from usage.admission import Lines
 
 Version = tuple[Stamp, Stamp]  # of the tenant, and of what concerns everybody
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a token may do."""
+    """What a token may do. `models` are the names that it is kept to; none means all."""
 
     token_id: str
     tenant_id: str
     scopes: frozenset[str]
     expires_at: datetime | None
+    models: tuple[str, ...] = ()
 
     @property
     def is_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= now()
 
+    def may_use(self, *names: str) -> bool:
+        """Whether the token may use what has these names."""
+        return not self.models or any(tokens.allows(self.models, name) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A deployment, how often it is taken among its equals, and after which errors alone it is tried (all if none)."""
+
+    deployment: Deployment
+    weight: int = 1
+    only_on: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Groups in order of fallback; inside a group the load is balanced. `route` is "" for a plain model."""
+
+    route: str
+    groups: tuple[tuple[Choice, ...], ...]
+    timeout_s: float | None = None
+    max_retries: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that the tenant may call, through one credential or several; `id` is `name@factory`."""
+    """A model or route that the tenant may call; `id` is `name@factory`, or the route's name."""
 
     id: str
     owned_by: str
@@ -44,10 +75,21 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class TenantSnapshot:
+    """`plans` and `bounds` remember what was worked out for names and tokens that have come."""
+
     tenant_id: str
     version: Version
     callers: Mapping[str, Caller]  # by the digest of their token
     models: Mapping[str, Model]  # by id
+    names: Names
+    deployments: Mapping[str, tuple[Deployment, ...]]  # by the model's id
+    routes: Mapping[str, Plan]  # by name
+    lines: Lines
+    plans: dict[Any, Plan] = field(default_factory=dict, repr=False)
+    bounds: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+
+MAX_REMEMBERED = 10_000  # plans or bounds of a tenant
 
 
 def load(tenant_id: str) -> TenantSnapshot:
@@ -56,13 +98,40 @@ def load(tenant_id: str) -> TenantSnapshot:
     callers = {}
     for token in tokens.presentable(at=now()).filter(tenant=tenant_id):
         scopes = tokens.principal(token).scopes
-        callers[token.digest] = Caller(token.pk, tenant_id, scopes, token.expires_at)
+        callers[token.digest] = Caller(token.pk, tenant_id, scopes, token.expires_at, tuple(token.allowed_models))
+    found = deployments.load(tenant_id)
+    by_id = {one.tenant_llm_id: one for one in found}
+    grouped: dict[str, list[Deployment]] = defaultdict(list)
     models: dict[str, Model] = {}
-    rows = TenantLLM.objects.for_tenant(tenant_id).usable().order_by("created_at", "id")
-    for name, factory, created_at in rows.values_list("llm_name", "factory__name", "created_at"):
-        model_id = f"{name}@{factory}"
-        models.setdefault(model_id, Model(model_id, factory, int(created_at.timestamp())))
-    return TenantSnapshot(tenant_id, version, MappingProxyType(callers), MappingProxyType(dict(sorted(models.items()))))
+    for one in found:
+        grouped[one.model_id].append(one)
+        models.setdefault(one.model_id, Model(one.model_id, one.factory, one.created))
+    plans = {}
+    for route in routes.for_tenant(tenant_id):
+        groups = tuple(
+            tuple(
+                Choice(by_id[target.tenant_llm_id], target.weight, frozenset(target.only_on))
+                for target in group
+                if target.tenant_llm_id in by_id
+            )
+            for group in route.groups
+        )
+        plans[route.name] = Plan(route.name, groups, route.timeout_s, route.max_retries)
+        models.setdefault(route.name, Model(route.name, "route", 0))
+    return TenantSnapshot(
+        tenant_id,
+        version,
+        MappingProxyType(callers),
+        MappingProxyType(dict(sorted(models.items()))),
+        Names.build(
+            [(one.model_id, one.llm_name, one.factory) for one in found],
+            plans,
+            set(LLMFactory.objects.values_list("name", flat=True)),
+        ),
+        MappingProxyType({name: tuple(ones) for name, ones in grouped.items()}),
+        MappingProxyType(plans),
+        Lines(),
+    )
 
 
 def tenant_of(digest: str) -> str | None:

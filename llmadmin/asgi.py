@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -11,7 +12,8 @@ from django.core.asgi import get_asgi_application
 
 _django: Any = get_asgi_application()  # sets Django up: what follows imports models
 
-from gateway.app import ROOT, Gateway, Receive, Scope, Send  # noqa: E402
+from gateway.app import ROOT, Gateway  # noqa: E402
+from gateway.asgi import Receive, Scope, Send  # noqa: E402
 
 # Below /v1, but views of the control plane.
 DJANGO_OWNS = frozenset({"llm", "user", "langfuse"})
@@ -42,6 +44,8 @@ async def _live(receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             await _gateway.start()
+            gc.collect()
+            gc.freeze()  # what was imported stays for good: it need not be looked through again and again
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await _gateway.close()

@@ -214,6 +214,16 @@ PROBE_RETENTION_DAYS = env.integer("PROBE_RETENTION_DAYS", 90, at_least=1, at_mo
 PROBE_INTERVAL_HOURS = env.integer("PROBE_INTERVAL_HOURS", 24, at_least=1, at_most=24 * 90)
 ALLOWED_NETWORKS = env.networks("ALLOWED_NETWORKS")
 
+# --- The gateway ----------------------------------------------------------------------------------------------------
+LLM_TIMEOUT_SECONDS = env.seconds("LLM_TIMEOUT_SECONDS", 600.0, at_most=86_400)
+LLM_MAX_RETRIES = env.integer("LLM_MAX_RETRIES", 5, at_most=100)
+LLM_BASE_DELAY = env.seconds("LLM_BASE_DELAY", 2.0, at_most=60)
+GATEWAY_CONNECT_TIMEOUT_S = env.seconds("GATEWAY_CONNECT_TIMEOUT_S", 10.0, at_most=120)
+GATEWAY_FIRST_BYTE_TIMEOUT_S = env.seconds("GATEWAY_FIRST_BYTE_TIMEOUT_S", 300.0, at_most=3600)
+GATEWAY_IDLE_TIMEOUT_S = env.seconds("GATEWAY_IDLE_TIMEOUT_S", 120.0, at_most=3600)
+GATEWAY_KEEPALIVE_S = env.seconds("GATEWAY_KEEPALIVE_S", 15.0, at_most=3600)
+GATEWAY_MAX_REQUEST_BYTES = env.integer("GATEWAY_MAX_REQUEST_BYTES", 64 * 1024**2, at_least=1024)
+GATEWAY_MAX_REPLY_BYTES = env.integer("GATEWAY_MAX_REPLY_BYTES", 64 * 1024**2, at_least=1024)
 # --- Metering -------------------------------------------------------------------------------------------------------
 USAGE_SPOOL_DIR = Path(env.text("USAGE_SPOOL_DIR", str(DATA_DIR / "usage"))).expanduser().resolve()
 USAGE_SPOOL_MAX_MB = env.integer("USAGE_SPOOL_MAX_MB", 256, at_least=1, at_most=1_048_576)

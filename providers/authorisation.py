@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, urlsplit
 from core.errors import AppError
 from providers import signers
 from providers.errors import AuthenticationFailed, UpstreamError, WrongURL
+from providers.signers.base import Signer
 from providers.signers.exchange import Exchange, Token
 from providers.target import Target
 from providers.tokens import Tokens
@@ -34,6 +35,7 @@ from providers.wire import UpstreamRequest
 T = TypeVar("T")
 
 TOKENS = Tokens()
+MAX_MEMO = 64  # origins and kinds of requests of one target
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ async def authorised(request: UpstreamRequest, target: Target, policy: Policy, p
     A token that is needed is fetched under the same policy, from the address that the factory's row declares.
     """
     signer, credential = signers.get(target.signer), target.credential
+    if signer.constant:
+        return _constantly(request, target, signer)
     try:
         exchange = signer.exchange(request, credential, target.token_url)
         if exchange is None:
@@ -70,6 +74,26 @@ async def authorised(request: UpstreamRequest, target: Target, policy: Policy, p
     except AppError as error:  # the secret was given for another origin; nothing was sent
         raise WrongURL(error.message, hint=error.hint, step="sign") from None
     return Authorised(signed, _added(request, signed) | set(token.values.values()), exchange, token, fresh)
+
+
+def _constantly(request: UpstreamRequest, target: Target, signer: Signer) -> Authorised:
+    """The headers that a signer adds, worked out once for all requests of the same make."""
+    key = (request.origin, *request.headers)
+    known = target.memo.get(key)
+    if known is None:
+        try:
+            signed = signer.sign(request, target.credential)
+        except AppError as error:
+            raise WrongURL(error.message, hint=error.hint, step="sign") from None
+        added = {name: value for name, value in signed.headers.items() if request.headers.get(name) != value}
+        known = added, signed.headers.keys(), _added(request, signed)
+        if len(target.memo) < MAX_MEMO:
+            target.memo[key] = known
+    added, names, secrets = known
+    headers = {**request.headers, **added}
+    if len(headers) != len(names):
+        headers = {name: headers[name] for name in names}
+    return Authorised(UpstreamRequest(request.method, request.url, headers, request.body), secrets)
 
 
 async def deliver(

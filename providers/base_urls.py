@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 MAX_URL_LENGTH = 2048
@@ -92,6 +93,11 @@ def fill_template(template: str, fields: Mapping[str, str]) -> str:
 
 def join_url(base_url: str, version_path: str, path: str, *, endpoints: Iterable[str] = ()) -> str:
     """The URL of one call; `endpoints` are further paths that a pasted base may end in. Raises ValueError."""
+    return _joined(base_url, version_path, path, tuple(endpoints))
+
+
+@lru_cache(maxsize=4096)
+def _joined(base_url: str, version_path: str, path: str, endpoints: tuple[str, ...]) -> str:
     base = clean_base_url(base_url)
     for endpoint in sorted({*_ENDPOINTS, *endpoints, path} - {"", "/models"}, key=len, reverse=True):
         if base.endswith(endpoint):

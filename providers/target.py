@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from core.errors import AppError
@@ -73,6 +73,8 @@ class Target:
     quirks: Quirks = field(default_factory=Quirks)
     credential: CredentialFields = field(default_factory=CredentialFields)
     own_base_url: bool = False
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What need not be worked out anew for each call; it may hold secrets."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quirks", self.quirks.resolved(self.model, self.credential.fields))

@@ -17,6 +17,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -27,7 +28,7 @@ from yarl import URL
 from core.netguard import Networks
 from providers import network_errors, websockets
 from providers.dialects.bodies import words
-from providers.errors import BadReply
+from providers.errors import BadReply, UpstreamError
 from providers.network_errors import UNSENT
 from providers.sockets import Connector, Progress, progress
 from providers.wire import SocketRequest, UpstreamRequest, UpstreamResponse
@@ -169,6 +170,11 @@ class Exchange:
         """Names in lower case."""
         return {name.lower(): value for name, value in self._response.headers.items()}
 
+    @property
+    def media_type(self) -> str:
+        """Such as "text/event-stream"; "" if it is not said."""
+        return self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
     async def read(self) -> bytes:
         """The whole body; raises UpstreamError if it is cut off, stalls or is larger than the policy allows."""
         first = b""
@@ -221,6 +227,13 @@ class Exchange:
             raise network_errors.of(error, "body", connect_timeout_s=policy.connect_timeout_s) from None
         finally:
             watch.end()
+
+    async def drain(self, within_s: float = 1.0) -> None:
+        """Read what is left after an end that the body itself announced, so that the connection can be kept."""
+        with suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(within_s):
+                while await self._next():
+                    pass
 
     def close(self) -> None:
         """Let go of it. Its connection is kept for the next call only if the body was read to its end."""

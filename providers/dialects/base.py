@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -94,9 +95,17 @@ def json_request(url: str, payload: Mapping[str, Any], *, accept: str = "applica
     try:
         body = orjson.dumps(payload)
     except (TypeError, ValueError, RecursionError):
-        raise BadRequest("The request holds something that JSON cannot carry.", step="build") from None
+        body = _slowly(payload)
     headers = {"Content-Type": "application/json", "Accept": accept, "User-Agent": USER_AGENT}
     return UpstreamRequest("POST", url, headers, body)
+
+
+def _slowly(payload: Mapping[str, Any]) -> bytes:
+    """With whole numbers of any size."""
+    try:
+        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise BadRequest("The request holds something that JSON cannot carry.", step="build") from None
 
 
 def get_request(url: str) -> UpstreamRequest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from providers.errors import AuthenticationFailed
 from providers.signers.exchange import Exchange, Token
@@ -16,8 +16,12 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 class Signer(Protocol):
     """Returns the request with the credential's secret in it, which is revealed only for the request's origin.
 
+    `constant`: what it adds is the same for every request with these headers to this origin.
+
     One that needs a token first declares the exchange for it; `sign` then gets the token. Neither does any I/O.
     """
+
+    constant: ClassVar[bool] = False
 
     def sign(
         self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None

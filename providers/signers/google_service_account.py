@@ -13,19 +13,16 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typing import TYPE_CHECKING, Any
 
 from providers.errors import AuthenticationFailed
 from providers.signers.base import Signer
 from providers.signers.exchange import Exchange, Token, TokenRequest, bearing, digest, endpoint, form, oauth_token
 from providers.target import CredentialFields
 from providers.wire import UpstreamRequest
+
+if TYPE_CHECKING:  # loaded when the first assertion is signed: most installations never need it
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 NAMES = ("google_service_account",)
 FIELD = "google_service_account_key"
@@ -69,6 +66,9 @@ def make(argument: str) -> Signer:
 
 def assertion(account: Account, at: datetime) -> str:
     """The account's signed claim to a token, valid from `at` for an hour (RFC 7523, RS256)."""
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.hashes import SHA256
+
     header = {"typ": "JWT", "alg": "RS256", "kid": account.key_id}
     moment = int(at.timestamp())
     claims = {"iat": moment, "exp": moment + LIFETIME_S, "iss": account.email, "aud": AUDIENCE, "scope": SCOPE}
@@ -78,6 +78,10 @@ def assertion(account: Account, at: datetime) -> str:
 
 def read_account(secret: str) -> Account:
     """The account in a key file; raises AuthenticationFailed if it is none, which never shows what it holds."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     data = _key_file(secret)
     if data is None:
         raise _wrong("Google Cloud needs the JSON key file of a service account; this is none.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from providers.signers.base import Signer, header_secret
 from providers.signers.exchange import Token
@@ -26,6 +27,7 @@ class Header(Signer):
     name: str
     scheme: str = ""
     member: str = ""
+    constant: ClassVar[bool] = True
 
     def sign(
         self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None

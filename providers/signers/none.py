@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from providers.signers.base import Signer
 from providers.signers.exchange import Token
 from providers.target import CredentialFields
@@ -11,6 +13,8 @@ NAMES = ("none",)
 
 
 class Unsigned(Signer):
+    constant: ClassVar[bool] = True
+
     def sign(
         self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None
     ) -> UpstreamRequest:

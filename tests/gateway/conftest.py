@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from core.origins import origin_of
 from core.secrets import seal
 from providers.models import LLMFactory
 from tenants.models import Credential, Tenant, TenantLLM
+from tests.fakes.upstream import FakeUpstream
+from tests.gateway.calling import Office, make_office
 from tests.people import make_tenant, make_token, make_user
 
 
@@ -114,3 +117,12 @@ def world(transactional_db: None) -> World:
     credential = make_credential(tenant, factory)
     model = make_model(credential, "acme-large")
     return World(tenant, factory, credential, model, make_token(tenant, user=owner))
+
+
+@pytest.fixture
+def office(
+    transactional_db: None, upstream: FakeUpstream, tmp_path: Path, settings: Any, loopback_allowed: None
+) -> Office:
+    """A tenant whose models the fake upstream serves; what fails is tried again at once."""
+    settings.LLM_BASE_DELAY = 0.01
+    return make_office(upstream, tmp_path / "spool")

@@ -188,7 +188,7 @@ def test_other_methods_are_told_which_one_to_use(method: str) -> None:
     assert (answer.status, answer.error["code"], answer.headers["allow"]) == (405, "method_not_supported", "GET")
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nothing", "/v1/modelsx", "/v1/chat/completions", "/v1//models"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nothing", "/v1/modelsx", "/v1/chat/complete", "/v1//models"])
 def test_what_is_not_there_is_said_in_the_same_shape(path: str) -> None:
     answer = get(path, method="POST")
     assert (answer.status, answer.error["code"]) == (404, "unknown_url")

@@ -56,7 +56,6 @@ EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
     "spark": {Operation.SPEECH: _FAKED},
     "tencent": {Operation.TRANSCRIPTION: _FAKED},
     "somark": {Operation.OCR: _FAKED},
-    "vertex": {Operation.CHAT: _MOCKED, Operation.EMBEDDINGS: ("documentation",)},
     "tei": {
         Operation.EMBEDDINGS: _FAKED,
         Operation.RERANK: ("documentation", "llama.cpp", "socket"),

@@ -1,0 +1,268 @@
+"""What a streamed answer becomes on its way to the caller: whole events, counted, and the end held back.
+
+An upstream that speaks OpenAI's format is passed on as the bytes it sent; any other is translated. The end of the
+stream is for the pipeline to send, once the call is in the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+import orjson
+
+from gateway.estimate import streamed_tokens
+from providers.dialects import StreamDecoder
+from providers.dialects.failures import classify_body
+from providers.dialects.sse import MAX_EVENT_BYTES
+from providers.errors import BadReply, UpstreamError
+
+Out = TypeVar("Out", covariant=True)
+
+DONE = b"data: [DONE]\n\n"
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+KEPT_BYTES = 256 * 1024  # of what has been said, until it is counted
+
+
+class Relay(Protocol[Out]):
+    """`feed` takes the upstream's bytes and returns what the caller may have now, empty if nothing yet.
+
+    An error that comes after something is raised by the next call, so that nothing is lost. `ended`: nothing more will
+    come. `finished`: the answer is whole, though its usage may still come. `usage`: what the upstream counted, in
+    OpenAI's shape.
+    """
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def usage(self) -> Mapping[str, Any] | None: ...
+
+    def feed(self, data: bytes) -> Out: ...
+
+    def close(self) -> Out: ...
+
+    def said_tokens(self) -> int: ...
+
+
+class Events:
+    """For callers in Python: chunks as objects."""
+
+    def __init__(self, decoder: StreamDecoder, *, choices: int, show_usage: bool, model: str) -> None:
+        self.ended = False
+        self._to_finish = choices
+        self.usage: Mapping[str, Any] | None = None
+        self._decoder = decoder
+        self._show_usage = show_usage
+        self._said = 0
+        self._head: dict[str, Any] = {"id": "", "created": int(time.time()), "model": model}
+
+    @property
+    def finished(self) -> bool:
+        return self.ended or self._to_finish <= 0
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        return self._passed(self._decoder.feed(data))
+
+    def close(self) -> list[dict[str, Any]]:
+        return self._passed(self._decoder.close())
+
+    def said_tokens(self) -> int:
+        return self._said
+
+    def _passed(self, chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        self.ended = self._decoder.finished
+        passed = []
+        for chunk in chunks:
+            usage = chunk.get("usage")
+            if isinstance(usage, dict):
+                self.usage = usage
+                if not self._show_usage:
+                    if not chunk.get("choices"):
+                        continue
+                    chunk = {name: value for name, value in chunk.items() if name != "usage"}
+            self._to_finish -= _finishes(chunk)
+            passed.append(self._completed(chunk))
+        self._said += streamed_tokens(passed)
+        return passed
+
+    def _completed(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """With what OpenAI's types require."""
+        for name, default in self._head.items():
+            if not chunk.get(name):
+                chunk[name] = default
+        if not self._head["id"]:
+            self._head["id"] = chunk["id"] or "chatcmpl-stream"
+            chunk["id"] = self._head["id"]
+        return chunk
+
+
+class Translated:
+    """For callers over HTTP: events of a dialect that is not OpenAI's, as OpenAI's."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    @property
+    def ended(self) -> bool:
+        return self._events.ended
+
+    @property
+    def finished(self) -> bool:
+        return self._events.finished
+
+    @property
+    def usage(self) -> Mapping[str, Any] | None:
+        return self._events.usage
+
+    def feed(self, data: bytes) -> bytes:
+        return encoded(self._events.feed(data))
+
+    def close(self) -> bytes:
+        return encoded(self._events.close())
+
+    def said_tokens(self) -> int:
+        return self._events.said_tokens()
+
+
+def encoded(chunks: list[dict[str, Any]]) -> bytes:
+    """Chunks as server-sent events."""
+    return b"".join(b"data: %b\n\n" % orjson.dumps(chunk) for chunk in chunks)
+
+
+class Passed:
+    """For callers over HTTP: an upstream's events as the bytes that it sent, looked into only where they matter."""
+
+    def __init__(self, *, choices: int, show_usage: bool) -> None:
+        self.ended = False
+        self._to_finish = choices
+        self.usage: Mapping[str, Any] | None = None
+        self._show_usage = show_usage
+        self._tail = b""
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._said = 0
+        self._any = False
+        self._error: UpstreamError | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.ended or self._to_finish <= 0
+
+    def feed(self, data: bytes) -> bytes:
+        if self._error is not None:
+            raise self._error
+        if self._tail:
+            data = self._tail + data
+        if not data.endswith(b"\n\n"):
+            data, self._tail = _whole(data)
+            if len(self._tail) > MAX_EVENT_BYTES:
+                raise BadReply("An event of the stream is too large.", step="body")
+            if not data:
+                return b""
+        else:
+            self._tail = b""
+        return self._pass(data)
+
+    def close(self) -> bytes:
+        if self._error is not None:
+            raise self._error
+        rest, self._tail = self._tail.strip(), b""
+        passed = self._pass(rest + b"\n\n") if rest else b""
+        if self._error is not None and not passed:
+            raise self._error
+        if not self._any and not self.finished:
+            raise BadReply("The upstream's answer is not a stream of events.", step="parse")
+        return passed
+
+    def said_tokens(self) -> int:
+        self._count()
+        return self._said
+
+    def _pass(self, data: bytes) -> bytes:
+        plain = data.startswith(b"data:") and not (
+            b'"usage"' in data or b"[DONE]" in data or b'"error"' in data or b"\r" in data
+        )
+        if not plain:
+            data = self._look(data)
+        else:
+            self._to_finish -= data.count(b'"finish_reason":"') + data.count(b'"finish_reason": "')
+        if data:
+            self._any = True
+            self._kept.append(data)
+            self._kept_bytes += len(data)
+            if self._kept_bytes > KEPT_BYTES:
+                self._count()
+        elif self._error is not None:
+            raise self._error
+        return data
+
+    def _look(self, data: bytes) -> bytes:
+        """Event by event: what may pass."""
+        passed = []
+        for block in data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
+            text = _data_of(block)
+            if not text:
+                continue  # a comment, or nothing
+            if text.strip() == b"[DONE]":
+                self.ended = True
+                break
+            try:
+                event = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                self._error = BadReply("An event of the stream is not JSON.", step="parse")
+                break
+            if not isinstance(event, dict):
+                self._error = BadReply("An event of the stream is not a JSON object.", step="parse")
+                break
+            if event.get("error"):
+                self._error = classify_body(200, text)
+                break
+            if isinstance(usage := event.get("usage"), dict):
+                self.usage = usage
+                if not self._show_usage and not event.get("choices"):
+                    continue
+            self._to_finish -= _finishes(event)
+            passed.append(block + b"\n\n")
+        return b"".join(passed)
+
+    def _count(self) -> None:
+        chunks = []
+        for data in self._kept:
+            for block in data.split(b"\n\n"):
+                if text := _data_of(block):
+                    try:
+                        chunk = orjson.loads(text)
+                    except orjson.JSONDecodeError:
+                        continue
+                    if isinstance(chunk, dict):
+                        chunks.append(chunk)
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._said += streamed_tokens(chunks)
+
+
+def _finishes(chunk: Mapping[str, Any]) -> int:
+    """How many of the answers end with this chunk."""
+    choices = chunk.get("choices")
+    if not isinstance(choices, list):
+        return 0
+    return sum(1 for choice in choices if isinstance(choice, dict) and choice.get("finish_reason"))
+
+
+def _whole(data: bytes) -> tuple[bytes, bytes]:
+    """The events that are complete, and the rest."""
+    end = max((at + len(mark) for mark in _EVENT_ENDS if (at := data.rfind(mark)) >= 0), default=0)
+    return data[:end], data[end:]
+
+
+def _data_of(block: bytes) -> bytes:
+    """The data of one event."""
+    if block.startswith(b"data:") and b"\n" not in block:
+        return block[5:].strip()
+    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)
