@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
 from importlib.metadata import version
@@ -59,10 +59,14 @@ def quote(provider: str, llm_name: str, *, moment: datetime) -> dict[str, Any]:
     found = _find(provider, llm_name)
     if found is None:
         return {}
-    listed = {name: price for name, price in vars(found.get_prices(moment)).items() if price is not None}
+    conditions = _conditions(found, moment)
+    usual = conditions[0].prices if conditions else found.get_prices(moment)
+    listed = {name: price for name, price in vars(usual).items() if price is not None}
     columns = {column: _base(listed.get(unit)) for column, unit in COLUMNS.items()}
     detail = {unit: _plain(price) for unit, price in listed.items() if unit not in COLUMNS.values() or _tiers(price)}
-    variants = [_variant(one) for one in found.price_variants or () if _applies(one, moment)]
+    if len(conditions) > 1:
+        detail["conditions"] = [{**_constraint(one), "prices": _prices(one.prices)} for one in conditions]
+    variants = [_variant(one) for one in found.price_variants or ()]
     if variants := [one for one in variants if one["prices"]]:
         detail["variants"] = variants
     if not listed:
@@ -156,11 +160,40 @@ def _plain(price: Any) -> Any:
     return getattr(price, "base", price)
 
 
+def _conditions(model: Any, moment: datetime) -> list[Any]:
+    """The prices that hold at times or from a day on, and the one they replace; the last that holds is the price."""
+    kept: list[Any] = []
+    for one in reversed(model.prices if isinstance(model.prices, list) else []):
+        kept.insert(0, one)
+        if one.constraint is None or (not _is_daily(one.constraint) and one.constraint.active(moment)):
+            break
+    return kept
+
+
+def _is_daily(constraint: Any) -> bool:
+    return hasattr(constraint, "start_time")
+
+
+def _constraint(one: Any) -> dict[str, str]:
+    """When it holds, in UTC."""
+    if one.constraint is None:
+        return {}
+    if not _is_daily(one.constraint):
+        return {"start_date": one.constraint.start_date.isoformat()}
+    return {name: _utc(getattr(one.constraint, name)).isoformat() for name in ("start_time", "end_time")}
+
+
+def _utc(moment: time) -> time:
+    """A time of day as the clock in UTC shows it; one without a zone is UTC already."""
+    if moment.tzinfo is None:
+        return moment
+    return datetime.combine(date(1970, 1, 2), moment).astimezone(UTC).time()
+
+
+def _prices(prices: Any) -> dict[str, Any]:
+    return {unit: _plain(price) for unit, price in vars(prices).items() if price is not None}
+
+
 def _variant(variant: Any) -> dict[str, Any]:
     """Other prices for the same model, such as a batch or a service tier."""
-    prices = {unit: _plain(price) for unit, price in vars(variant.prices).items() if price is not None}
-    return {"when": dict(variant.when), "prices": prices}
-
-
-def _applies(variant: Any, moment: datetime) -> bool:
-    return variant.constraint is None or variant.constraint.active(moment)
+    return {"when": dict(variant.when), **_constraint(variant), "prices": _prices(variant.prices)}

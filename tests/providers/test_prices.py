@@ -48,6 +48,24 @@ def test_tiers_and_other_units_are_kept_beside_the_price() -> None:
     assert Decimal(cached["cache_write_mtok"]) > 0
 
 
+def test_prices_that_depend_on_the_hour_are_kept_with_their_hours() -> None:
+    night = prices.quote("deepseek", "deepseek-v4-pro", moment=MOMENT.replace(hour=0))
+    peak = prices.quote("deepseek", "deepseek-v4-pro", moment=MOMENT.replace(hour=3))
+    assert night["price_detail"] == peak["price_detail"]
+    assert night["input_price"] == peak["input_price"]  # a refresh at another hour changes nothing
+    hours = [(one.get("start_time"), one.get("end_time")) for one in peak["price_detail"]["conditions"]]
+    assert hours == [(None, None), ("01:00:00", "04:00:00"), ("06:00:00", "10:00:00")]
+
+
+def test_a_price_that_will_change_is_known_beforehand() -> None:
+    [today, later] = prices.quote("google", "gemini-3.7-flash", moment=MOMENT)["price_detail"]["conditions"]
+    assert "start_date" not in today or today["start_date"] <= MOMENT.date().isoformat()
+    assert later["start_date"] == "2027-01-01"
+    after = prices.quote("google", "gemini-3.7-flash", moment=datetime(2027, 1, 1, tzinfo=UTC))
+    assert "conditions" not in after["price_detail"]
+    assert after["input_price"] == Decimal(later["prices"]["input_mtok"])
+
+
 def test_an_embedding_has_no_output_price() -> None:
     assert prices.quote("openai", "text-embedding-3-small", moment=MOMENT)["output_price"] is None
 
