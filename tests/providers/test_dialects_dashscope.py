@@ -24,7 +24,7 @@ from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
 from providers.upstream import Policy
-from providers.wire import Operation, Ranking, Speech, Transcript
+from providers.wire import Document, Operation, Ranking, Speech, Transcript
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers import exchanges
 from tests.providers.exchanges import JSON, golden
@@ -34,13 +34,14 @@ SSE = {"content-type": "text/event-stream"}
 dashscope = get("dashscope")
 row = json.loads((settings.CATALOG_DIR / "tongyi-qianwen.json").read_text())
 QUIRKS = Quirks.from_data(row[0]["fields"]["quirks"])
+PNG = b"\x89PNG\r\n\x1a\n"
 HEARD = {"output": {"choices": [{"message": {"content": [{"text": "Hello."}]}}]}}
 
 
-def with_audio(case: dict[str, Any]) -> dict[str, Any]:
-    return (
-        {**case, "payload": {**case["payload"], "file": base64.b64decode(case["audio"])}} if "audio" in case else case
-    )
+def with_file(case: dict[str, Any]) -> dict[str, Any]:
+    """The case with the bytes that JSON cannot hold."""
+    file = case.get("audio") or case.get("picture")
+    return {**case, "payload": {**case["payload"], "file": base64.b64decode(file)}} if file else case
 
 
 def events(*datas: Any) -> bytes:
@@ -56,6 +57,9 @@ def spoken(samples: bytes) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "operation"),
     [
+        ("ocr", Operation.OCR),
+        ("ocr_asked", Operation.OCR),
+        ("ocr_schema", Operation.OCR),
         ("rerank", Operation.RERANK),
         ("speech", Operation.SPEECH),
         ("transcription_qwen", Operation.TRANSCRIPTION),
@@ -63,7 +67,7 @@ def spoken(samples: bytes) -> dict[str, Any]:
     ],
 )
 def test_a_request_is_built_as_documented(name: str, operation: Operation) -> None:
-    exchanges.check_request(dashscope, operation, with_audio(golden("dashscope", name)))
+    exchanges.check_request(dashscope, operation, with_file(golden("dashscope", name)))
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,24 @@ def test_a_ranking_is_a_list_of_positions_and_scores() -> None:
 def test_a_transcript_is_its_text(name: str) -> None:
     case = golden("dashscope", name)
     assert exchanges.reply(dashscope, Operation.TRANSCRIPTION, case) == Transcript(case["parsed"], case["usage"])
+
+
+@pytest.mark.parametrize("name", ["ocr", "ocr_asked", "ocr_schema"])
+def test_a_picture_becomes_a_document_of_one_page(name: str) -> None:
+    case = golden("dashscope", name)
+    assert exchanges.reply(dashscope, Operation.OCR, case) == Document(case["parsed"], case["usage"])
+
+
+def test_a_picture_without_text_is_an_empty_page() -> None:
+    for content in ([], [{"text": " "}], ""):
+        body = json.dumps({"output": {"choices": [{"message": {"content": content}}]}}).encode()
+        assert dashscope.parse(Operation.OCR, 200, JSON, body) == Document([""])
+
+
+def test_a_page_that_was_cut_off_is_not_taken_for_a_whole_one() -> None:
+    choice = {"finish_reason": "length", "message": {"content": [{"text": "The beginning"}]}}
+    with pytest.raises(BadReply, match="more text"):
+        dashscope.parse(Operation.OCR, 200, JSON, json.dumps({"output": {"choices": [choice]}}).encode())
 
 
 def test_audio_without_speech_is_an_empty_transcript() -> None:
@@ -181,6 +203,14 @@ def test_an_error_is_a_member_of_the_tree(case: dict[str, Any]) -> None:
         (Operation.TRANSCRIPTION, {"file": b"a", "prompt": 1}, "qwen3-asr-flash", BadRequest),
         (Operation.TRANSCRIPTION, {"file": b"a", "media_type": "a/b;c,d"}, "qwen3-asr-flash", BadRequest),
         (Operation.TRANSCRIPTION, {"file": bytes(8 * 1024 * 1024)}, "qwen3-asr-flash", BadRequest),
+        (Operation.OCR, {"file": "a"}, "qwen-vl-ocr", BadRequest),
+        (Operation.OCR, {"file": b"a"}, "qwen-vl-ocr", BadRequest),
+        (Operation.OCR, {"file": b"%PDF-1.7"}, "qwen-vl-ocr", Unsupported),
+        (Operation.OCR, {"file": PNG, "task": "poetry"}, "qwen-vl-ocr", BadRequest),
+        (Operation.OCR, {"file": PNG, "task": "table_parsing"}, "qwen3.6-plus", Unsupported),
+        (Operation.OCR, {"file": PNG, "result_schema": {"a": ""}}, "qwen3.6-plus", Unsupported),
+        (Operation.OCR, {"file": PNG, "pages": [1]}, "qwen-vl-ocr", Unsupported),
+        (Operation.OCR, {"file": PNG + bytes(8 * 1024 * 1024)}, "qwen-vl-ocr", BadRequest),
         (Operation.CHAT, {"messages": []}, "m", Unsupported),
     ],
 )
@@ -235,10 +265,9 @@ def test_each_type_of_the_row_goes_to_its_path_on_the_one_host() -> None:
     )
     urls = {}
     for kind in LLMType:
-        if kind is not LLMType.OCR:
-            dialect, operation = for_type(kind, QUIRKS.dialect_for(kind) or row[0]["fields"]["dialect"])
-            to = Target("F", model.get(kind, "m"), base_url, quirks=QUIRKS)
-            urls[kind] = dialect.build(operation, probe_payload(kind, QUIRKS), to).url
+        dialect, operation = for_type(kind, QUIRKS.dialect_for(kind) or row[0]["fields"]["dialect"])
+        to = Target("F", model.get(kind, "m"), base_url, quirks=QUIRKS)
+        urls[kind] = dialect.build(operation, probe_payload(kind, QUIRKS), to).url
     host = "https://dashscope.aliyuncs.com"
     generation = f"{host}/api/v1/services/aigc/multimodal-generation/generation"
     assert urls == {
@@ -248,6 +277,7 @@ def test_each_type_of_the_row_goes_to_its_path_on_the_one_host() -> None:
         LLMType.RERANK: f"{host}/api/v1/services/rerank/text-rerank/text-rerank",
         LLMType.TTS: generation,
         LLMType.SPEECH2TEXT: generation,
+        LLMType.OCR: generation,
     }
 
 

@@ -92,15 +92,15 @@ def is_silence(status: int, body: bytes) -> bool:
 def parse(headers: Mapping[str, str], body: bytes) -> Transcript:
     data = load_object(headers, body)
     found = output(data, headers, body)
-    text = _chosen(found) if "choices" in found else _sentences(found)
+    text = chosen_text(found) if "choices" in found else _sentences(found)
     if text is None:
         raise unexpected("The answer holds no transcript.", headers, body)
     usage = data.get("usage")
     return Transcript(text, usage=usage if isinstance(usage, dict) else None)
 
 
-def _chosen(found: Mapping[str, Any]) -> str | None:
-    """The text of a Qwen model's answer, which has the shape of a chat."""
+def chosen_text(found: Mapping[str, Any]) -> str | None:
+    """The text of an answer that has the shape of a chat; None if it has none."""
     choices = found.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
