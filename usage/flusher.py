@@ -141,7 +141,7 @@ class Flusher:
     def _pause_s(self) -> float:
         if not self.failures:
             return self._interval_s
-        pause = min(self._interval_s * 2.0**self.failures, self._longest_pause_s)
+        pause = min(self._interval_s * 2.0 ** min(self.failures, 20), self._longest_pause_s)
         return min(pause, 0.2) if self._closing else pause
 
     def _well(self) -> None:
