@@ -13,7 +13,7 @@ from simple_history.models import HistoricalRecords
 
 from core.clock import now
 from core.netguard import parse_networks
-from providers.base_urls import fill_template
+from providers.base_urls import clean_base_url, fill_template, template_fields
 from providers.catalog.secrecy import unveiled
 from providers.fields import ChangedAtField, ModelTypesField
 from providers.llm_types import LLMType
@@ -129,9 +129,11 @@ class LLMFactory(Catalogued):
 
         Fields that do not fill the quirks' template, which are refused when they are entered, lead to `base_url`.
         """
-        template = self.quirks.get("base_url")
+        template, named = self.quirks.get("base_url"), self.quirks.get("region_base_urls") or {}
         try:
-            return fill_template(template, fields) if template else self.base_url
+            regions = [fields.get(name) for name in template_fields(template or "")]
+            own = next((named[region] for region in regions if region in named), None)
+            return clean_base_url(own) if own else fill_template(template, fields) if template else self.base_url
         except ValueError:
             return self.base_url
 

@@ -14,7 +14,7 @@ from providers import dialects
 from providers.dialects.base import StreamDecoder
 from providers.errors import UpstreamError
 from providers.quirks import Quirks
-from providers.target import Target
+from providers.target import CredentialFields, Target
 from providers.wire import Operation
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,7 +27,9 @@ def golden(dialect: str, name: str) -> Any:
 
 
 def target(dialect: str, case: dict[str, Any]) -> Target:
-    return Target("F", case["model"], case["base_url"], dialect=dialect, quirks=Quirks.from_data(case["quirks"]))
+    credential = CredentialFields(case.get("fields", {}))
+    quirks = Quirks.from_data(case["quirks"])
+    return Target("F", case["model"], case["base_url"], dialect=dialect, quirks=quirks, credential=credential)
 
 
 def check_request(dialect: str, operation: Operation, case: dict[str, Any]) -> None:

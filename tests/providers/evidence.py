@@ -61,5 +61,6 @@ EVIDENCE: Mapping[str, Mapping[Operation, tuple[str, ...]]] = {
         Operation.EMBEDDINGS: _FAKED,
         Operation.RERANK: ("documentation", "llama.cpp", "socket"),
     },
+    "vertex": {Operation.CHAT: _MOCKED, Operation.EMBEDDINGS: ("documentation",)},
     "voyage": {Operation.EMBEDDINGS: ("documentation",)},
 }

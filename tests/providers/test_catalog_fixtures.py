@@ -107,6 +107,20 @@ def test_reasoning_models_do_not_get_sampling_parameters(shipped: ParsedCatalogu
         assert Quirks.from_data(quirks[name]).params.apply(payload) == payload
 
 
+@pytest.mark.parametrize(
+    ("region", "base_url"),
+    [
+        ("global", "https://aiplatform.googleapis.com"),
+        ("eu", "https://aiplatform.eu.rep.googleapis.com"),
+        ("europe-west1", "https://europe-west1-aiplatform.googleapis.com"),
+        ("evil.example/", "https://aiplatform.googleapis.com"),
+    ],
+)
+def test_google_clouds_regions_have_their_hosts(shipped: ParsedCatalogue, region: str, base_url: str) -> None:
+    row = factories(shipped)["Google Cloud"]
+    assert LLMFactory(**row).base_url_for({"google_region": region}) == base_url
+
+
 @pytest.mark.django_db
 def test_loaddata_works_and_an_import_of_the_same_changes_nothing(shipped: ParsedCatalogue) -> None:
     call_command("loaddata", *map(str, FILES), verbosity=0)

@@ -28,6 +28,8 @@ WHOLE: dict[str, Any] = {
         "default": {"temperature": 0.3},
         "bounds": {"temperature": [0, 1], "top_p": [None, 0.9]},
     },
+    "region_base_urls": {"global": "https://api.vendor.example/"},
+    "publishers": {"claude-": "anthropic", "claude-own-": "us"},
     "strip_suffix": "___",
     "name_map": {"Spark-Max": "generalv3.5"},
     "model_field": "endpoint_id",
@@ -47,6 +49,10 @@ def test_every_known_quirk_is_read() -> None:
     assert quirks.base_url_for(Operation.RERANK) == "https://rerank.example/v2"
     assert quirks.token_url_for({"region": "eu-west-1"}) == "https://sts.eu-west-1.vendor.example"
     assert quirks.token_url_for({"region": "evil.example/"}) == quirks.token_url_for({}) == ""
+    names = ("claude-x", "claude-own-x", "claude", "my-claude-x")
+    assert [quirks.publisher_of(name) for name in names] == ["anthropic", "us", None, None]
+    methods = Quirks.from_data({"embedding": {"methods": {"g-2": "embed"}}})
+    assert (methods.embedding_method("g-2-preview"), methods.embedding_method("g-1")) == ("embed", None)
     assert quirks.dialect_for(LLMType.RERANK) == "jina"
     assert quirks.dialect_for("chat") is None
     assert quirks.signers == {LLMType.SPEECH2TEXT: "header:authorization:Token"}
@@ -83,6 +89,9 @@ def test_no_quirks_change_nothing() -> None:
         ({"base_urls": {"rerank": "ftp://x"}}, "quirks.base_urls.rerank: "),
         ({"base_urls": {"rerank": "https://u:p@x"}}, "quirks.base_urls.rerank: "),
         ({"token_url": "https://{host}"}, "quirks.token_url: "),
+        ({"region_base_urls": {"global": "ftp://x"}}, "quirks.region_base_urls.global: "),
+        ({"publishers": {"claude-": 5}}, "quirks.publishers.claude-: "),
+        ({"embedding": {"methods": ["x"]}}, "quirks.embedding.methods: "),
         ({"token_url": "ftp://x"}, "quirks.token_url: "),
         ({"dialects": {"vision": "x"}}, "quirks.dialects.vision: "),
         ({"signers": {"chat": ""}}, "quirks.signers.chat: "),
