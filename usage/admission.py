@@ -132,6 +132,24 @@ class Refused(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
+class Money(NamedTuple):
+    """Of one budget in its running period, in units."""
+
+    spent: int
+    reserved: int
+
+
+class Standing(NamedTuple):
+    """How limits and budgets stand, in the order they were asked for.
+
+    `used`: requests or tokens that have not drained yet, times 60,000, or calls that are running. Of a budget that
+    was not used yet, nothing is known here.
+    """
+
+    used: list[int]
+    money: list[Money | None]
+
+
 class Counters(Protocol):
     """Counts what limits and budgets bound."""
 
@@ -151,6 +169,10 @@ class Counters(Protocol):
 
         None is unknown: the estimate then stands.
         """
+        ...
+
+    async def look(self, limits: Sequence[Limit], budgets: Sequence[BudgetLine], *, now: float) -> Standing | None:
+        """How these stand; None when it cannot be said. Changes nothing."""
         ...
 
     async def close(self) -> None:

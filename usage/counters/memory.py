@@ -26,12 +26,14 @@ from usage.admission import (
     Admission,
     BudgetLine,
     Limit,
+    Money,
     Period,
     Refused,
     Spent,
+    Standing,
     period_at,
 )
-from usage.counters.verdicts import MAX_DEBT_MINUTES, MINUTE_MS, Left, headers, refusal, share_of
+from usage.counters.verdicts import MAX_DEBT_MINUTES, MINUTE_MS, Left, check_numbers, headers, refusal, share_of
 
 logger = structlog.get_logger(__name__)
 
@@ -112,11 +114,7 @@ class MemoryCounters:
     async def admit(
         self, limits: Sequence[Limit], budgets: Sequence[BudgetLine], *, tokens: int, units: int | None, now: float
     ) -> Admission:
-        now_ms = int(now * 1000)
-        if type(tokens) is not int or not 0 <= tokens <= MAX_TOKENS:
-            raise ValueError(f"Not a number of tokens: {tokens!r}.")
-        if units is not None and (type(units) is not int or not 0 <= units <= MAX_UNITS):
-            raise ValueError(f"Not an amount of money: {units!r}.")
+        now_ms = check_numbers(tokens, units, now)
         wallets: list[_Wallet] = []
         if budgets and not self._wallets_of(budgets, now_ms, wallets):
             await self._open(budgets, now_ms)
@@ -247,6 +245,23 @@ class MemoryCounters:
         else:
             bucket.debt = min(debt + change, max(debt, share * MINUTE_MS * MAX_DEBT_MINUTES))
 
+    async def look(self, limits: Sequence[Limit], budgets: Sequence[BudgetLine], *, now: float) -> Standing:
+        now_ms = int(now * 1000)
+        used: list[int] = []
+        for limit in limits:
+            bucket = self._buckets.get(limit.key)
+            if bucket is None:
+                used.append(self._running.get(limit.key, 0))
+            else:
+                drained = max(0, now_ms - bucket.at_ms) * share_of(limit.amount, self._workers)
+                used.append(max(0, bucket.debt - drained))
+        money: list[Money | None] = []
+        for line in budgets:
+            wallet = self._wallets.get(line.key)
+            known = wallet is not None and now_ms < wallet.ends_ms
+            money.append(Money(wallet.spent, wallet.reserved) if wallet is not None and known else None)
+        return Standing(used, money)
+
     # --- Budgets ----------------------------------------------------------------------------------------------------
 
     def _wallets_of(self, budgets: Sequence[BudgetLine], now_ms: int, found: list[_Wallet]) -> bool:
@@ -264,6 +279,16 @@ class MemoryCounters:
                 self._read_again(budgets)
             found.append(wallet)
         return True
+
+    def begin(self, line: BudgetLine, committed: int, now_ms: int) -> None:
+        """Start to count a budget from what somebody else knew, unless it is counted here already."""
+        wallet = self._wallets.get(line.key)
+        if wallet is None or now_ms >= wallet.ends_ms:
+            self._wallets[line.key] = _Wallet(period_at(line.period, now_ms), committed, now_ms=now_ms, read_ms=0)
+
+    def forget_budgets(self) -> None:
+        """Somebody else counts them from now on; running calls are still settled here."""
+        self._wallets.clear()
 
     async def _open(self, budgets: Sequence[BudgetLine], now_ms: int) -> None:
         """Make the wallets that are missing, from what the database says; all that wait for one wait together."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from usage.admission import PARALLEL, REQUESTS, BudgetLine, Limit, Period, Refused, usd_of
+from usage.admission import MAX_TOKENS, MAX_UNITS, PARALLEL, REQUESTS, BudgetLine, Limit, Period, Refused, usd_of
 
 MINUTE_MS: Final = 60_000
 MAX_DEBT_MINUTES: Final = 5  # a call that used far more than was estimated is paid off for at most so long
@@ -22,6 +22,15 @@ class Left(NamedTuple):
 
     now: int
     when_idle: int
+
+
+def check_numbers(tokens: int, units: int | None, now: float) -> int:
+    """The time in milliseconds; raises ValueError or OverflowError for what is no sensible number."""
+    if type(tokens) is not int or not 0 <= tokens <= MAX_TOKENS:
+        raise ValueError(f"Not a number of tokens: {tokens!r}.")
+    if units is not None and (type(units) is not int or not 0 <= units <= MAX_UNITS):
+        raise ValueError(f"Not an amount of money: {units!r}.")
+    return int(now * 1000)
 
 
 def share_of(amount: int, workers: int) -> int:
@@ -97,6 +106,8 @@ def refusal(
     of calls that are running.
     """
     sent = headers(limits, debts, workers)
+    if units is None and (refused := unpriced(budgets)) is not None:
+        return refused
     for line, rest, period in zip(budgets, left, periods, strict=True):
         if (refused := _over_budget(line, rest, period, units, now_ms)) is not None:
             refused.headers = {**sent, **refused.headers}
@@ -113,6 +124,20 @@ def refusal(
         if wait and (worst is None or wait > worst[0]):
             worst = (wait, limit)
     return _over_limit(worst[1], worst[0], sent) if worst else None
+
+
+def unpriced(budgets: Sequence[BudgetLine]) -> Refused | None:
+    """Why a call that nobody knows the price of is refused, if one of these budgets does."""
+    line = next((line for line in budgets if line.blocks and not line.allows_unpriced), None)
+    if line is None:
+        return None
+    return Refused(
+        f"This model has no price, so its calls cannot be counted against the budget of {line.scope}.",
+        kind="unpriced",
+        scope=line.scope,
+        code="insufficient_quota",
+        hint="Give the model a price (0 if it costs nothing), or let the budget allow models without one.",
+    )
 
 
 def _over_limit(limit: Limit, wait: float, sent: dict[str, str]) -> Refused:
@@ -139,14 +164,6 @@ def _too_large(limit: Limit, tokens: int, sent: dict[str, str]) -> Refused:
 def _over_budget(line: BudgetLine, left: Left, period: Period, units: int | None, now_ms: int) -> Refused | None:
     if not line.blocks:
         return None
-    if units is None and not line.allows_unpriced:
-        return Refused(
-            f"This model has no price, so its calls cannot be counted against the budget of {line.scope}.",
-            kind="unpriced",
-            scope=line.scope,
-            code="insufficient_quota",
-            hint="Give the model a price (0 if it costs nothing), or let the budget allow models without one.",
-        )
     if (left.now > 0) if units is None else (not units or units <= left.now):
         return None
     ends = datetime.fromtimestamp(period.ends_ms / 1000, UTC)
