@@ -12,17 +12,23 @@ from tenants.services import tokens
 
 async def authenticate(store: SnapshotStore, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Caller, TenantSnapshot]:
     """The caller and its tenant; raises GatewayError."""
-    given = [value for name, value in headers if name.lower() == b"authorization"]
+    given = [value for name, value in headers if name == b"authorization"]  # ASGI has names in lower case
     if not given:
         raise errors.no_key()
-    scheme, _, token = given[0].decode("latin-1").strip().partition(" ")
-    token = token.strip()
-    if len(given) > 1 or scheme.lower() != "bearer" or not tokens.looks_like_one(token):
+    if len(given) > 1:
         raise errors.bad_key()
-    found = await store.find(tokens.digest(token))
+    found = await store.find(_digest(given[0]))
     if found is None:
         raise errors.bad_key()
     return found
+
+
+def _digest(header: bytes) -> str:
+    scheme, _, token = header.decode("latin-1").strip().partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not tokens.looks_like_one(token):
+        raise errors.bad_key()
+    return tokens.digest(token)
 
 
 def require_any(caller: Caller, *scopes: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
@@ -50,6 +50,16 @@ class Price:
     source: str = ""
     conditions: tuple[Special, ...] = ()  # the last one that holds is the whole price
     variants: tuple[Special, ...] = ()  # the first one that holds and has it replaces a bucket's price
+    plain: tuple[Decimal, Decimal] | None = field(init=False, default=None)
+    """USD for one token in and one out, where nothing else can come into it."""
+
+    def __post_init__(self) -> None:
+        given, made = self.rates.get(_INPUT), self.rates.get(_OUTPUT)
+        if given is None or made is None or given.tiers or made.tiers or self.conditions or self.variants:
+            return
+        if not self.rates.keys() & {*_OTHERS, "requests"}:
+            each = (given.base.scaleb(-6, context=_EXACT), made.base.scaleb(-6, context=_EXACT))
+            object.__setattr__(self, "plain", each)
 
     @classmethod
     def of(
@@ -107,6 +117,10 @@ def cost(price: Price | None, usage: Usage, *, at: float, context: Mapping[str, 
     """
     if price is None:
         return None
+    if price.plain is not None and _is_plain(usage):
+        each_input, each_output = price.plain
+        given, made = usage.input_tokens or 0, usage.output_tokens or 0
+        return _settled(_EXACT.add(_EXACT.multiply(each_input, given), _EXACT.multiply(each_output, made)))
     rates = price.rates_at(at, context)
     total = _tokens_cost(rates, usage)
     if total is None:
@@ -182,6 +196,19 @@ def _tokens_cost(rates: Rates, usage: Usage) -> Decimal | None:
                 return None
             total = _EXACT.add(total, _EXACT.multiply(rate.at(prompt or 0), count))
     return total.scaleb(-6, context=_EXACT)
+
+
+def _is_plain(usage: Usage) -> bool:
+    """Whether it is made of plain tokens in and out, and nothing else."""
+    if usage.input_tokens is None or usage.output_tokens is None or usage.characters is not None:
+        return False
+    return not (
+        usage.cached_input_tokens
+        or usage.cache_write_tokens
+        or usage.audio_input_tokens
+        or usage.reasoning_tokens
+        or usage.audio_output_tokens
+    )
 
 
 def _is_billed(rates: Rates, bucket: str) -> bool:

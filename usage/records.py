@@ -18,6 +18,8 @@ import orjson
 from core.ids import ID_LENGTH
 
 LARGEST_COUNT = 2_000_000_000  # of one call; more is an upstream's mistake
+_PLAIN_NAMES = ("prompt_tokens", "completion_tokens", "total_tokens")
+_PLAIN = frozenset(_PLAIN_NAMES)  # what most upstreams say, and no more
 _VERSION = 1
 _AUDIO_LENGTHS = ("seconds", "duration", "prompt_audio_seconds")
 _OTHER_UNITS = frozenset(
@@ -86,8 +88,10 @@ def usage_from_openai(usage: Mapping[str, Any] | None) -> Usage | None:
     that is no whole number, or negative, is unknown. xAI counts reasoning beside the completion, which its total shows
     (https://docs.x.ai/docs/key-information/consumption-and-rate-limits). Never raises.
     """
-    if not isinstance(usage, Mapping) or not usage:
+    if type(usage) is not dict and (not isinstance(usage, Mapping) or not usage):
         return None
+    if usage.keys() == _PLAIN and (found := _plain(*(usage[name] for name in _PLAIN_NAMES))) is not None:
+        return found
     prompt = _first(usage, "prompt_tokens", "input_tokens")
     completion = _first(usage, "completion_tokens", "output_tokens")
     total = _count(usage, "total_tokens")
@@ -110,6 +114,15 @@ def usage_from_openai(usage: Mapping[str, Any] | None) -> Usage | None:
     elif prompt is None and completion is None:
         return None
     return found if any(getattr(found, name) is not None for name in COUNTS) else None
+
+
+def _plain(prompt: Any, completion: Any, total: Any) -> Usage | None:
+    """The three sums that most upstreams say and no more, if they are right."""
+    if type(prompt) is not int or type(completion) is not int or total != prompt + completion:
+        return None
+    if not (0 <= prompt <= LARGEST_COUNT and 0 <= completion <= LARGEST_COUNT):
+        return None
+    return Usage(input_tokens=prompt, output_tokens=completion)
 
 
 def _split_prompt(found: Usage, prompt: int | None, usage: Mapping[str, Any], details: Mapping[str, Any]) -> None:
