@@ -32,6 +32,14 @@ def text(name: str, default: str = "") -> str:
     return os.environ.get(name, default).strip()
 
 
+def pair(first: str, second: str) -> tuple[str, str]:
+    """Two values that are of use together only: both, or ("", "")."""
+    found = text(first), text(second)
+    if any(found) and not all(found):
+        raise ImproperlyConfigured(f"{first} and {second} are set together, or neither is.")
+    return found
+
+
 def _read(name: str, default: T, convert: Callable[[str], T], expected: str) -> T:
     raw = text(name)
     if not raw:

@@ -213,6 +213,7 @@ PROBE_DAILY_BUDGET = env.integer("PROBE_DAILY_BUDGET", 200, at_most=1_000_000)
 PROBE_RETENTION_DAYS = env.integer("PROBE_RETENTION_DAYS", 90, at_least=1, at_most=3650)
 PROBE_INTERVAL_HOURS = env.integer("PROBE_INTERVAL_HOURS", 24, at_least=1, at_most=24 * 90)
 ALLOWED_NETWORKS = env.networks("ALLOWED_NETWORKS")
+ASSUME_ROLE_KEYS = env.pair("ASSUME_ROLE_ACCESS_KEY_ID", "ASSUME_ROLE_SECRET_ACCESS_KEY")
 
 # --- The gateway ----------------------------------------------------------------------------------------------------
 LLM_TIMEOUT_SECONDS = env.seconds("LLM_TIMEOUT_SECONDS", 600.0, at_most=86_400)

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 class CredentialFields:
     """What a credential holds: its plain fields, and its secret, which shows itself only to its own origin.
 
-    Where a factory has several secret fields, the secret is a JSON object of them.
+    Where a factory has several secret fields, the secret is a JSON object of them. `owner` is the tenant's id;
+    `installation` holds the installation's own keys, with which it acts for that tenant where it is trusted to.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
     secret: OpenSecret | None = None
+    owner: str = ""
+    installation: OpenSecret | None = None
 
     def reveal(self, *, origin: str, name: str = "") -> str:
         """The secret, or its part `name`, for a request to `origin`; "" if there is none."""

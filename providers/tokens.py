@@ -8,15 +8,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from providers import upstream
 from providers.errors import AddressBlocked, TimedOut, Unreachable, UpstreamError, WrongURL
-from providers.signers.exchange import Exchange, Token
+from providers.signers.exchange import Exchange, Token, TokenRequest
 from providers.upstream import Policy, Pool
+from providers.wire import UpstreamResponse
+
+T = TypeVar("T")
 
 MAX_TOKENS = 4096
 MAX_ANSWER_BYTES = 256 * 1024
@@ -88,14 +93,12 @@ class Tokens:
         return task
 
     async def _fetch(self, exchange: Exchange, policy: Policy, pool: Pool | None) -> Token:
-        asked = exchange.build()
         limits = replace(
             policy, total_timeout_s=min(policy.total_timeout_s, MAX_CALL_S), max_body_bytes=MAX_ANSWER_BYTES
         )
-        try:
-            token = exchange.parse(await upstream.send(asked.request, limits, pool=pool))
-        except UpstreamError as error:
-            raise _described(error, urlsplit(asked.request.url).hostname or "", asked.secrets) from None
+        if exchange.precondition is not None:
+            await _asked(exchange.precondition.build(), exchange.precondition.check, limits, pool)
+        token = await _asked(exchange.build(), exchange.parse, limits, pool)
         self._keep(exchange.identity, token)
         return token
 
@@ -109,6 +112,13 @@ class Tokens:
             self._held[identity] = held
             while len(self._held) > self._limit:
                 self._held.popitem(last=False)
+
+
+async def _asked(asked: TokenRequest, read: Callable[[UpstreamResponse], T], limits: Policy, pool: Pool | None) -> T:
+    try:
+        return read(await upstream.send(asked.request, limits, pool=pool))
+    except UpstreamError as error:
+        raise _described(error, urlsplit(asked.request.url).hostname or "", asked.secrets) from None
 
 
 def _landed(flights: dict[str, asyncio.Task[Token]], identity: str, task: asyncio.Task[Token]) -> None:

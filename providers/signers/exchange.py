@@ -52,6 +52,14 @@ class TokenRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Precondition:
+    """A call that comes before each exchange. `check` raises UpstreamError if its answer forbids that."""
+
+    build: Callable[[], TokenRequest] = field(repr=False)
+    check: Callable[[UpstreamResponse], None] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """Another call that a signature needs. Two exchanges of one `identity` (see `digest`) give the same token.
 
@@ -62,6 +70,7 @@ class Exchange:
     identity: str
     build: Callable[[], TokenRequest] = field(repr=False)
     parse: Callable[[UpstreamResponse], Token] = field(repr=False)
+    precondition: Precondition | None = field(default=None, repr=False)
 
 
 def endpoint(credential: CredentialFields, token_url: str, path: str) -> str:

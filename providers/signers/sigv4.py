@@ -1,6 +1,7 @@
 """AWS Signature Version 4, over the request as it is sent: "sigv4", or "sigv4:bedrock" where the host says no service.
 
-The keys are the credential's secret, a JSON object of its parts; the region is the host's, or else a field's.
+The keys are the credential's secret, a JSON object of its parts, or those of a role (`sts.py`) where the field
+`auth_mode` says so; the region is the host's, or else a field's.
 Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html,
 https://docs.aws.amazon.com/general/latest/gr/rande.html
 """
@@ -16,11 +17,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from core.origins import origin_of
 from providers.errors import AuthenticationFailed, Unsupported, WrongURL
+from providers.signers import sts
 from providers.signers.base import Signer
-from providers.signers.exchange import Token
+from providers.signers.exchange import Exchange, Precondition, Token, TokenRequest, digest, endpoint
+from providers.signers.exchange import form as form_request
 from providers.target import CredentialFields
-from providers.wire import UpstreamRequest
+from providers.wire import UpstreamRequest, UpstreamResponse
 
 NAMES = ("sigv4:bedrock",)
 REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-\d{1,2}")
@@ -57,17 +61,44 @@ class SigV4(Signer):
     def sign(
         self, request: UpstreamRequest, credential: CredentialFields, token: Token | None = None
     ) -> UpstreamRequest:
-        """Raises Unsupported for a way to authenticate that needs another call first; unsigned without any key."""
-        mode = credential.fields.get(_MODE) or "access_key_secret"
-        if mode != "access_key_secret":
-            raise Unsupported(
-                f"The authentication “{mode[:40]}” needs temporary keys from AWS's Security Token Service (STS), which "
-                "is not called here.",
-                hint="Choose access_key_secret, and enter an access key id and its secret access key.",
-                step="sign",
-            )
-        keys = _keys(credential.reveal(origin=request.origin))
+        """Unsigned without any key."""
+        if token is not None:
+            keys: Keys | None = Keys(*(token.values[name] for name in sts.PARTS))
+        else:
+            keys = _keys(credential.reveal(origin=request.origin))
         return request if keys is None else signed(request, keys, self.scope(request, credential), datetime.now(UTC))
+
+    def exchange(self, request: UpstreamRequest, credential: CredentialFields, token_url: str) -> Exchange | None:
+        """Raises Unsupported for a way to authenticate that is unknown, or that this installation does not offer."""
+        mode = credential.fields.get(_MODE) or "access_key_secret"
+        if mode == "access_key_secret":
+            return None
+        role = sts.role_in(credential.fields)
+        keys = _keys(credential.reveal(origin=request.origin))
+        ours, external_id = mode == "iam_role", ""
+        if ours:
+            keys, external_id = _installations(credential, token_url), credential.owner
+        elif mode != "assume_role":
+            raise Unsupported(f"The authentication “{mode[:40]}” is not known.", step="sign")
+        elif keys is None:
+            raise _no_pair("A role is assumed with an access key id and a secret access key; there are none.")
+        url = endpoint(credential, token_url, "/")
+        session = f"llmadmin-{credential.owner}".strip("-")
+        scope = SigV4("sts").scope(form_request(url), credential)
+
+        def asking(external_id: str) -> TokenRequest:
+            unsigned = form_request(url, **sts.assume_role(role, session=session, external_id=external_id))
+            return TokenRequest(signed(unsigned, keys, scope, datetime.now(UTC)), frozenset({keys.access_key}))
+
+        def parse(response: UpstreamResponse) -> Token:
+            return sts.read(response, external_id=external_id, ours=ours)
+
+        def check(response: UpstreamResponse) -> None:
+            sts.check_that_it_is_refused(response, external_id=external_id)
+
+        made_of = (url, scope.region, keys.access_key, keys.secret_key, keys.session_token, role, session, external_id)
+        first = Precondition(lambda: asking(""), check) if ours else None
+        return Exchange(digest("sts", *made_of), lambda: asking(external_id), parse, first)
 
     def scope(self, request: UpstreamRequest, credential: CredentialFields) -> Scope:
         """What the signature is valid for; raises WrongURL if neither the host nor the credential says it."""
@@ -151,11 +182,26 @@ def _keys(secret: str) -> Keys | None:
         token_fits = not token or re.fullmatch(r"[\x21-\x7e]+", token)
         if re.fullmatch(r"\w{3,128}", access, re.A) and re.fullmatch(r"[\x21-\x7e]+", hidden) and token_fits:
             return Keys(access, hidden, token)
-    raise AuthenticationFailed(
-        "AWS needs an access key id and a secret access key; this is not a pair of them.",
-        hint="Copy both keys again.",
-        step="sign",
-    )
+    raise _no_pair("AWS needs an access key id and a secret access key; this is not a pair of them.")
+
+
+def _installations(credential: CredentialFields, token_url: str) -> Keys:
+    """The installation's own keys, with which it assumes a role of this owner's only."""
+    house = credential.installation
+    if house is None or not credential.owner:
+        raise Unsupported(
+            "This installation has no AWS keys of its own, so it cannot assume a role (iam_role).",
+            hint="Choose assume_role or access_key_secret, or ask staff to set ASSUME_ROLE_ACCESS_KEY_ID.",
+            step="sign",
+        )
+    keys = _keys(house.reveal(origin=origin_of(token_url)))
+    if keys is None:
+        raise _no_pair("The installation's own AWS keys are empty.")
+    return keys
+
+
+def _no_pair(message: str) -> AuthenticationFailed:
+    return AuthenticationFailed(message, hint="Copy both keys again.", step="sign")
 
 
 def _first(values: Mapping[str, str], names: tuple[str, ...]) -> str:

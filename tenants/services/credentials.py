@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.views.decorators.debug import sensitive_variables
 
 from core import audit
 from core.audit import Actor
 from core.errors import Conflict, InvalidInput
 from core.netguard import Networks, parse_networks
 from core.origins import origin_of
-from core.secrets import SecretError, fingerprint
+from core.secrets import OpenSecret, SecretError, fingerprint
 from jobs.models import Job
 from jobs.services import queue
 from providers.errors import Verdict
@@ -159,9 +160,21 @@ def target_for(
         dialect=(quirks.dialect_for(model_type) if model_type else None) or factory.dialect,
         signer=(quirks.signers.get(LLMType(model_type)) if model_type else None) or factory.signer,
         quirks=quirks,
-        credential=CredentialFields(credential.fields, credential.open_secret()),
+        credential=CredentialFields(
+            credential.fields, credential.open_secret(), owner=credential.tenant_id, installation=own_keys(credential)
+        ),
         own_base_url=bool(credential.base_url),
     )
+
+
+@sensitive_variables()
+def own_keys(credential: Credential) -> OpenSecret | None:
+    """The installation's AWS keys, told only to where this credential's tokens are had; None if there are none."""
+    origin, (access_key, secret_key) = token_origin(credential), settings.ASSUME_ROLE_KEYS
+    if not access_key or not origin.startswith("https://"):
+        return None
+    keys = {"aws_access_key_id": access_key, "aws_secret_access_key": secret_key}
+    return OpenSecret(json.dumps(keys), origin)
 
 
 def approved_networks(factory: LLMFactory) -> Networks:

@@ -58,6 +58,15 @@ def test_lists_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert env.networks("X") == ["127.0.0.0/8", "::1/128"]
 
 
+def test_a_pair_is_set_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.pair("X", "X_OTHER") == ("", "")
+    given_value(monkeypatch, "a")
+    with pytest.raises(ImproperlyConfigured, match="X_OTHER"):
+        env.pair("X", "X_OTHER")
+    monkeypatch.setenv("X_OTHER", "b")
+    assert env.pair("X", "X_OTHER") == ("a", "b")
+
+
 def test_choices_are_found_whatever_their_case(monkeypatch: pytest.MonkeyPatch) -> None:
     given_value(monkeypatch, "debug")
     assert env.choice("X", "INFO", ["DEBUG", "INFO"]) == "DEBUG"
@@ -186,6 +195,7 @@ def test_a_file_of_raw_bytes_is_refused_without_showing_them(monkeypatch: pytest
         {"DATABASE_URL": f"mysql://root:{PASSWORD}@db/x"},
         {"FIELD_ENCRYPTION_KEY": PASSWORD, "SECRET_KEY": PASSWORD},
         {"WEB_WORKERS": "0"},
+        {"ASSUME_ROLE_SECRET_ACCESS_KEY": PASSWORD},
         {"ALLOWED_NETWORKS": "everywhere"},
     ],
 )

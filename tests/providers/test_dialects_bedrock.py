@@ -70,8 +70,9 @@ def test_embeddings_go_there_and_back(name: str) -> None:
     assert {"vectors": parsed.vectors, "usage": parsed.usage} == case["parsed"]
 
 
-def test_a_rerank_goes_there_and_back() -> None:
-    case = golden("bedrock", "rerank")
+@pytest.mark.parametrize("name", ["rerank", "rerank_amazon"])
+def test_a_rerank_goes_there_and_back(name: str) -> None:
+    case = golden("bedrock", name)
     check_request(bedrock, Operation.RERANK, case)
     assert list(reply(bedrock, Operation.RERANK, case)) == [Score(*pair) for pair in case["parsed"]]
 
@@ -209,7 +210,10 @@ def test_what_a_model_cannot_embed_is_told(model: str, payload: dict[str, Any]) 
 def test_what_cannot_be_reranked_is_told() -> None:
     asked = {"query": "q", "documents": ["a", {"text": "b"}]}
     with pytest.raises(Unsupported, match="reranks"):
-        bedrock.build(Operation.RERANK, asked, Target("F", "amazon.rerank-v1:0", "https://h"))
+        bedrock.build(Operation.RERANK, asked, Target("F", "vendor.rerank-v1:0", "https://h"))
+    with pytest.raises(Unsupported, match="max_tokens_per_doc"):
+        amazon = Target("F", "amazon.rerank-v1:0", "https://h")
+        bedrock.build(Operation.RERANK, {**asked, "max_tokens_per_doc": 5}, amazon)
     cohere = Target("F", "cohere.rerank-v3-5:0", "https://h")
     assert json.loads(bedrock.build(Operation.RERANK, asked, cohere).body or b"")["documents"] == ["a", "b"]
     with pytest.raises(BadRequest):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from core.secrets import OpenSecret, SecretMisdirected
 from providers import signers
-from providers.errors import AuthenticationFailed, Unsupported, WrongURL
+from providers.errors import AuthenticationFailed, WrongURL
 from providers.signers.sigv4 import Keys, Scope, signed
 from providers.target import CredentialFields
 from providers.wire import UpstreamRequest
@@ -97,13 +97,6 @@ def test_no_region_is_no_signature(fields: dict[str, str]) -> None:
     url = "https://proxy.example.org/model/m/converse"
     with pytest.raises(WrongURL, match="region"):
         signers.get("sigv4:bedrock").sign(request(url), credential(url, fields))
-
-
-@pytest.mark.parametrize("mode", ["iam_role", "assume_role"])
-def test_a_role_says_that_it_would_need_another_call(mode: str) -> None:
-    with pytest.raises(Unsupported, match="STS") as caught:
-        signers.get("sigv4:bedrock").sign(request(), credential(fields={"auth_mode": mode}))
-    assert "access_key_secret" in caught.value.hint
 
 
 @pytest.mark.parametrize(

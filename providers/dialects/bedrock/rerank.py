@@ -1,4 +1,4 @@
-"""Reranking with Cohere's models by InvokeModel, in the words of Cohere's second version.
+"""Reranking with Cohere's and Amazon's models by InvokeModel, which both have in Cohere's words.
 
 Sources: https://docs.aws.amazon.com/bedrock/latest/userguide/rerank-supported.html, https://docs.cohere.com/reference/rerank,
 https://docs.opensearch.org/latest/vector-search/tutorials/reranking/reranking-cohere-bedrock/
@@ -23,16 +23,22 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     asked = target.quirks.apply_params(Operation.RERANK, payload)
     # A ranking is positions and scores, so whether the documents come back with it makes no difference.
     refuse_others(asked, {"query", "documents", "top_n", "return_documents", "max_tokens_per_doc"}, NAME)
-    if not family(target.upstream_model).startswith("cohere.rerank-"):
+    model = family(target.upstream_model)
+    body: dict[str, Any] = {}
+    if model.startswith("cohere.rerank-"):
+        body["api_version"] = 2
+    elif model.startswith("amazon.rerank-"):
+        refuse_others({"max_tokens_per_doc": asked.get("max_tokens_per_doc")}, (), NAME)
+    else:
         raise Unsupported(
             "How this model reranks is not known.",
-            hint="Use a model whose id begins with cohere.rerank.",
+            hint="Use a model whose id begins with cohere.rerank or amazon.rerank.",
             step="build",
         )
     query, documents = asked["query"], asked["documents"]
     if not isinstance(query, str) or not isinstance(documents, list):
         raise bad("The query is a text, and the documents are a list of texts.")
-    body: dict[str, Any] = {"api_version": 2, "query": query, "documents": [_text(document) for document in documents]}
+    body |= {"query": query, "documents": [_text(document) for document in documents]}
     put(body, top_n=asked.get("top_n"), max_tokens_per_doc=asked.get("max_tokens_per_doc"))
     return json_request(url(target, Operation.RERANK, "invoke"), body)
 
