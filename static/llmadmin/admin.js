@@ -21,6 +21,18 @@
         }
     });
 
+    // A box with data-check-all=id ticks all boxes inside of the element with that id.
+    document.addEventListener("change", (event) => {
+        const table = document.getElementById(event.target.dataset?.checkAll);
+        if (!table) return;
+        for (const box of table.querySelectorAll("input[type=checkbox]")) box.checked = event.target.checked;
+    });
+
+    // What comes after a job that was watched is on the page anew.
+    document.addEventListener("live:finished", (event) => {
+        if ("liveReload" in event.target.dataset) window.location.reload();
+    });
+
     // Elements with data-live=key are replaced by what their data-live-url answers, until that says "finished".
     function watched() {
         const byUrl = new Map();
