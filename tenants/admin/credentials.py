@@ -26,12 +26,13 @@ from providers.models import INVALID, LLM, VALID, LLMFactory
 from tenants.admin import panels
 from tenants.admin.common import Switched, counts_by, key_text, state_badge, verdict_badge
 from tenants.admin.credential_form import form_for, value_names
+from tenants.admin.discovery import Discovering, models_url
 from tenants.models import Credential, Probe, Tenant, TenantLLM
 from tenants.services import credentials, drafts, plans, probing
 
 
 @admin.register(Credential)
-class CredentialAdmin(Switched, ModelAdmin):
+class CredentialAdmin(Discovering, Switched, ModelAdmin):
     list_display = ("title", "tenant", "key", "health", "last_verdict", "model_count", "checked_at", "status_label")
     list_select_related = ("tenant", "factory")
     list_filter = (
@@ -47,7 +48,7 @@ class CredentialAdmin(Switched, ModelAdmin):
     autocomplete_fields = ("tenant", "factory")
     ordering = ("-id",)
     actions = ("test_selected", "enable", "disable")
-    object_actions = ("test_now", "test_all", "switch_on", "switch_off")
+    object_actions = ("test_now", "test_all", "list_models", "switch_on", "switch_off")
     pollable = True
     change_form_outer_before_template = "llmadmin/credential_test.html"
     change_form_outer_after_template = "llmadmin/credential_probes.html"
@@ -174,7 +175,9 @@ class CredentialAdmin(Switched, ModelAdmin):
     def models(self, credential: Credential) -> str:
         count = TenantLLM.objects.filter(credential=credential).count()
         add = f"{reverse('admin:tenants_tenantllm_add')}?credential={credential.pk}"
-        return format_html("{} · {}", link(_models_url(credential), f"{count} models"), link(add, "Add one"))
+        listed = link(models_url(credential), "What the upstream lists")
+        used = link(_models_url(credential), f"{count} models")
+        return format_html("{} · {} · {}", used, link(add, "Add one"), listed)
 
     # --- Testing: a job does it, the page only watches ----------------------------------------------------------------
 
