@@ -15,6 +15,7 @@ from gateway.relay import Events, Passed, Relay, Translated
 from providers import dialects, upstream
 from providers.authorisation import Authorised, authorised
 from providers.errors import AuthenticationFailed, BadReply, UpstreamError
+from providers.pending import until_done
 from providers.target import Target
 from providers.upstream import Exchange, Policy, Pool
 from providers.wire import Operation, UpstreamRequest, UpstreamResponse
@@ -53,12 +54,15 @@ async def complete(call: Call, pool: Pool, deployment: Deployment, policy: Polic
     target = deployment.targets[call.operation]
     dialect = dialects.get(target.dialect)
 
-    async def sent(signed: Authorised) -> Answer:
-        response = await upstream.send(signed.request, policy, pool=pool)
-        reply = dialect.parse(call.operation, response.status, response.headers, response.body)
-        return Answer(reply, response, dialect.name == FORMAT)
+    async def send(request: UpstreamRequest, policy: Policy) -> Answer:
+        async def sent(signed: Authorised) -> Answer:
+            response = await upstream.send(signed.request, policy, pool=pool)
+            reply = dialect.parse(call.operation, response.status, response.headers, response.body)
+            return Answer(reply, response, dialect.name == FORMAT)
 
-    return await _authorised(dialect.build(call.operation, call.payload, target), target, policy, pool, sent)
+        return await _authorised(request, target, policy, pool, sent)
+
+    return await until_done(dialect.build(call.operation, call.payload, target), target, policy, send)
 
 
 class AsBytes:
