@@ -22,8 +22,8 @@ from providers.wire import UpstreamRequest
 
 NAMES = ("tc3", "tc3:asr")
 ALGORITHM = "TC3-HMAC-SHA256"
-_ID = ("tencent_cloud_sid", "hunyuan_sid", "secret_id")
-_KEY = ("tencent_cloud_sk", "hunyuan_sk", "secret_key")
+_ID = ("tencent_cloud_sid", "secret_id")
+_KEY = ("tencent_cloud_sk", "secret_key")
 # asr.tencentcloudapi.com, asr.ap-guangzhou.tencentcloudapi.com, asr.intl.tencentcloudapi.com
 _HOST = re.compile(r"([a-z][a-z0-9\-]{0,31})(?:\.[a-z0-9\-]+)*\.tencentcloudapi\.com")
 
