@@ -8,7 +8,8 @@ key by key, anything else replaces, and null takes a key away.
     query              {"GroupId": "group_id"}        what is asked for in every URL: a credential's plain field
     base_url           "https://api.{region}.vendor"  the factory's base, filled from a credential's plain fields
     region_base_urls   {"global": "https://vendor.com"}  the factory's base where a field of the template says so
-    base_urls          {"rerank": "https://…"}        another base for one operation, unless the tenant gave its own
+    base_urls          {"rerank": "https://…"}        another base for one operation, unless the tenant gave its own;
+                       fields as in base_url
     dialects           {"rerank": "jina"}             another dialect for one model type
     token_url          "https://oauth2.googleapis.com"  where signers that need a token get it; fields as in base_url
     signers            {"tts": "header:x-api-key"}    another signer for one model type
@@ -193,18 +194,23 @@ class Quirks:
     def path_for(self, operation: Operation, default: str) -> str:
         return self.paths.get(operation, default)
 
-    def base_url_for(self, operation: Operation) -> str | None:
-        return self.base_urls.get(operation)
+    def base_url_for(self, operation: Operation, fields: Mapping[str, str] | None = None) -> str:
+        """The operation's own base for a credential with these plain fields; "" if none is declared or they do not fit."""
+        return _located(self.base_urls.get(operation, ""), fields or {})
 
     def token_url_for(self, fields: Mapping[str, str]) -> str:
         """Where a credential with these plain fields gets its tokens; "" if nowhere is declared or they do not fit."""
-        try:
-            return fill_template(self.token_url, fields) if self.token_url else ""
-        except ValueError:
-            return ""
+        return _located(self.token_url, fields)
 
     def dialect_for(self, llm_type: LLMType | str) -> str | None:
         return self.dialects.get(LLMType(llm_type))
+
+
+def _located(template: str, fields: Mapping[str, str]) -> str:
+    try:
+        return fill_template(template, fields) if template else ""
+    except ValueError:
+        return ""
 
 
 def _by_prefix(values: Mapping[str, str], name: str) -> str | None:
@@ -261,7 +267,7 @@ _FIELDS: Mapping[str, Any] = {
     "query": a_map(a_text, a_text),
     "base_url": a_template,
     "region_base_urls": a_map(a_text, a_base_url),
-    "base_urls": a_map(an_operation, a_base_url),
+    "base_urls": a_map(an_operation, a_place),
     "dialects": a_map(a_model_type, a_text),
     "signers": a_map(a_model_type, a_text),
     "token_url": a_place,

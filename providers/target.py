@@ -96,7 +96,7 @@ class Target:
         """The URL of an operation; raises WrongURL if the base URL is unusable."""
         base = self.base_url
         if not self.own_base_url:
-            base = self.quirks.base_url_for(operation) or base
+            base = self.quirks.base_url_for(operation, self.credential.fields) or base
         path = self.quirks.path_for(operation, default_path)
         asked = [(name, self.credential.fields.get(field, "")) for name, field in self.quirks.query.items()]
         query = urlencode([pair for pair in asked if pair[1]])

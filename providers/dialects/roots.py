@@ -12,7 +12,7 @@ from providers.wire import Operation
 def root_url(target: Target, operation: Operation, path: str, *, known: re.Pattern[str]) -> str:
     """The URL of an operation: the base URL without what is `known` at its end, and `path`; raises WrongURL."""
     own = target.own_base_url
-    base = (None if own else target.quirks.base_url_for(operation)) or target.base_url
+    base = (not own and target.quirks.base_url_for(operation, target.credential.fields)) or target.base_url
     base = known.sub("", base.strip().rstrip("/"), count=1)
     quirks = replace(target.quirks, version_path="", base_urls={})
     return replace(target, base_url=base, quirks=quirks).url_for(operation, path)

@@ -26,7 +26,9 @@ def declared_origins(credential: Credential) -> frozenset[str]:
 
     A tenant's own base URL takes the place of those for operations.
     """
-    urls = [] if credential.base_url else Quirks.from_data(credential.factory.quirks).base_urls.values()
+    quirks = Quirks.from_data(credential.factory.quirks)
+    operations = () if credential.base_url else quirks.base_urls
+    urls = [quirks.base_url_for(operation, credential.fields) for operation in operations]
     return frozenset(map(origin_of, urls)) | {token_origin(credential)} - {""}
 
 

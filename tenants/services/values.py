@@ -39,7 +39,9 @@ def check_values(factory: LLMFactory, given: Mapping[str, Any], *, partial: bool
     that is not secret, back to its default if it has one. Otherwise a blank value counts as not given.
     """
     specs = {spec["name"]: spec for spec in factory.credential_fields}
-    regions = {name for url in ("base_url", "token_url") for name in template_fields(factory.quirks.get(url, ""))}
+    urls = [factory.quirks.get("base_url", ""), factory.quirks.get("token_url", "")]
+    urls += factory.quirks.get("base_urls", {}).values()
+    regions = {name for url in urls for name in template_fields(url)}
     problems: dict[str, list[str]] = {name: ["This factory has no such field."] for name in given if name not in specs}
     secret: dict[str, str] = {}
     plain: dict[str, str] = {}
