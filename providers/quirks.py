@@ -195,7 +195,7 @@ class Quirks:
         return self.paths.get(operation, default)
 
     def base_url_for(self, operation: Operation, fields: Mapping[str, str] | None = None) -> str:
-        """The operation's own base for a credential with these plain fields; "" if none is declared or they do not fit."""
+        """The operation's own base for a credential with these fields; "" if none is declared, or they do not fit."""
         return _located(self.base_urls.get(operation, ""), fields or {})
 
     def token_url_for(self, fields: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ def declared_origins(credential: Credential) -> frozenset[str]:
     quirks = Quirks.from_data(credential.factory.quirks)
     operations = () if credential.base_url else quirks.base_urls
     urls = [quirks.base_url_for(operation, credential.fields) for operation in operations]
-    return frozenset(map(origin_of, urls)) | {token_origin(credential)} - {""}
+    return frozenset({*map(origin_of, urls), token_origin(credential)} - {""})
 
 
 def token_origin(credential: Credential) -> str:
