@@ -48,7 +48,8 @@ def test_every_known_quirk_is_read() -> None:
     assert quirks.path_for(Operation.MODELS, "/models") == "/models"
     assert quirks.base_url_for(Operation.RERANK) == "https://rerank.example/v2"
     assert quirks.base_url_for(Operation.MODELS, {"region": "eu-west-1"}) == "https://list.eu-west-1.vendor.example"
-    assert quirks.base_url_for(Operation.MODELS, {"region": "evil.example/"}) == quirks.base_url_for(Operation.CHAT) == ""
+    assert quirks.base_url_for(Operation.MODELS, {"region": "evil.example/"}) == ""
+    assert quirks.base_url_for(Operation.CHAT) == ""
     assert quirks.token_url_for({"region": "eu-west-1"}) == "https://sts.eu-west-1.vendor.example"
     assert quirks.token_url_for({"region": "evil.example/"}) == quirks.token_url_for({}) == ""
     names = ("claude-x", "claude-own-x", "claude", "my-claude-x")
