@@ -18,7 +18,6 @@ from providers.errors import (
     BadRequest,
     ModelNotFound,
     PermissionDenied,
-    TimedOut,
     Unsupported,
     UpstreamError,
     WrongURL,
@@ -45,7 +44,7 @@ class Bounds:
 
 
 class Listing(NamedTuple):
-    """The models in the upstream's order, and whether that is all of them."""
+    """The models in the upstream's order, and whether that is all of them: a further page may have failed."""
 
     models: list[RemoteModel]
     complete: bool
@@ -115,10 +114,10 @@ class _Walk:
             if self._is_over and found:
                 break
             page = asyncio.run(self._ask(target, [payload]))[0]
-            if isinstance(page, TimedOut) and self._is_over and found:
-                break
             if isinstance(page, UpstreamError):
-                raise page
+                if not found:
+                    raise page
+                break
             found.update({model.id: model for model in page if model.id and model.id not in found})
             following = page.next_page if isinstance(page, ModelPage) else None
             if following is None or json.dumps(following, sort_keys=True, default=str) in asked:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
+import botocore.loaders
 import pytest
 
 from core.origins import origin_of
@@ -214,6 +215,61 @@ def test_no_more_models_are_asked_about_than_the_bound(upstream: FakeUpstream) -
     found = listed(to(upstream, "ollama"), details=5, at_once=2)
     assert upstream.calls["/api/show"] == 5
     assert len(found.models) == 9
+
+
+# --- Two lists of one vendor ------------------------------------------------------------------------------------------
+
+BEDROCK = [
+    {"modelId": "amazon.nova-lite-v1:0", "inputModalities": ["TEXT", "IMAGE"], "outputModalities": ["TEXT"]},
+    {"modelId": "amazon.titan-embed-text-v2:0", "outputModalities": ["EMBEDDING"]},
+    {"modelId": "amazon.rerank-v1:0", "inputModalities": ["TEXT"], "outputModalities": ["TEXT"]},
+]
+PROVISIONED = {"modelId": "anthropic.claude-opus", "inferenceTypesSupported": ["INFERENCE_PROFILE"]}
+PROFILES = [{"inferenceProfileId": "eu.anthropic.claude-opus", "status": "ACTIVE", "type": "SYSTEM_DEFINED"}]
+
+
+def bedrock(upstream: FakeUpstream, profiles: Any) -> Listing:
+    summaries = [{**model, "inferenceTypesSupported": ["ON_DEMAND"]} for model in BEDROCK]
+    upstream.status("/foundation-models", 200, {"modelSummaries": [*summaries, PROVISIONED, "odd", {}]})
+    pages(upstream, "/inference-profiles", profiles)
+    return listed(to(upstream, "bedrock", no_model_list=True, listings=[{"dialect": "bedrock"}]))
+
+
+def test_bedrock_lists_what_can_be_called_and_the_profiles_of_the_rest(upstream: FakeUpstream) -> None:
+    def profiles(query: dict[str, str]) -> Any:
+        more = {} if "nextToken" in query else {"nextToken": "t+/="}
+        return {"inferenceProfileSummaries": PROFILES if more else [{"inferenceProfileId": "eu.last"}], **more}
+
+    found = bedrock(upstream, profiles)
+    kinds = {model.id: typed(model.id, read(model.id, model.raw)).types for model in found.models}
+    assert kinds == {
+        "amazon.nova-lite-v1:0": ("chat", "image2text"), "amazon.titan-embed-text-v2:0": ("embedding",),
+        "amazon.rerank-v1:0": ("rerank",), "eu.anthropic.claude-opus": ("chat",), "eu.last": ("chat",),
+    }  # fmt: skip
+    assert found.complete
+    assert [parse_qs(one.query) for one in upstream.requests[1:]] == [
+        {"maxResults": ["1000"]}, {"maxResults": ["1000"], "nextToken": ["t+/="]},
+    ]  # fmt: skip
+
+
+def test_a_further_page_that_fails_leaves_the_list_incomplete(upstream: FakeUpstream) -> None:
+    found = bedrock(upstream, lambda query: {"message": "not authorised to do this"})
+    assert (len(found.models), found.complete) == (3, False)
+
+
+def test_bedrocks_lists_are_those_of_its_service_model() -> None:
+    service = botocore.loaders.Loader().load_service_model("bedrock", "service-2")
+    for name, path, items, key in (
+        ("ListFoundationModels", "/foundation-models", "modelSummaries", "modelId"),
+        ("ListInferenceProfiles", "/inference-profiles", "inferenceProfileSummaries", "inferenceProfileId"),
+    ):
+        operation = service["operations"][name]
+        assert (operation["http"]["method"], operation["http"]["requestUri"]) == ("GET", path)
+        members = service["shapes"][operation["output"]["shape"]]["members"]
+        item = service["shapes"][service["shapes"][members[items]["shape"]]["member"]["shape"]]
+        assert key in item["members"]
+    asked = service["shapes"][service["operations"]["ListInferenceProfiles"]["input"]["shape"]]["members"]
+    assert {"maxResults", "nextToken"} <= set(asked)
 
 
 # --- Real servers -----------------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidInput
+from core.secrets import SecretError
 from jobs.models import Job, JobState
 from jobs.services import queue, runner
 from providers.models import LLM, LLMFactory
+from providers.wire import Operation
 from tenants.models import AuditEvent, Credential, ModelListing
 from tenants.services import credentials, discovery
 from tests.fakes.upstream import KEY, FakeUpstream
@@ -155,6 +157,28 @@ def test_a_keyless_server_needs_only_its_address(people: People) -> None:
         assert listed(credential).state == JobState.COMPLETED
         assert "authorization" not in upstream.requests[0].headers
         assert len(discovery.diff(credential).rows) == 6
+
+
+def test_a_list_on_another_host_of_the_vendor_gets_the_key_that_was_sealed_for_it(people: People) -> None:
+    quirks = {
+        "base_url": "https://runtime.{region}.vendor.example",
+        "base_urls": {"models": "https://list.{region}.vendor.example"},
+    }
+    fields = [{"name": "api_key", "secret": True, "required": True}, {"name": "region", "required": True}]
+    factory = make_factory(quirks=quirks, base_url="https://runtime.x.vendor.example", credential_fields=fields)
+    given = {"api_key": KEY, "region": "eu-west-1"}
+    credential = credentials.create(tenant=people.tenant, factory=factory, values=given, actor=ACTOR)
+    target = credentials.target_for(credential, llm_name="")
+    assert target.url_for(Operation.MODELS, "/models") == "https://list.eu-west-1.vendor.example/models"
+    assert target.url_for(Operation.CHAT, "/chat") == "https://runtime.eu-west-1.vendor.example/chat"
+    for host in ("list", "runtime"):
+        assert target.credential.reveal(origin=f"https://{host}.eu-west-1.vendor.example:443") == KEY
+    with pytest.raises(SecretError):
+        target.credential.reveal(origin="https://list.us-east-1.vendor.example:443")
+    with pytest.raises(InvalidInput):
+        credentials.create(
+            tenant=people.tenant, factory=factory, values={**given, "region": "evil.example/"}, actor=ACTOR
+        )
 
 
 @pytest.mark.parametrize(

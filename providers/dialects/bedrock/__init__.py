@@ -1,4 +1,4 @@
-"""Amazon Bedrock's runtime: Converse for chats, InvokeModel for the rest.
+"""Amazon Bedrock's runtime: Converse for chats, InvokeModel for the rest; and its lists of models.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html
 """
@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from providers.dialects.base import Dialect, StreamDecoder
-from providers.dialects.bedrock import embeddings, errors, reply, request, rerank, stream
+from providers.dialects.bedrock import embeddings, errors, models, reply, request, rerank, stream
 from providers.dialects.bedrock.paths import NAME
 from providers.errors import Unsupported
 from providers.target import Target
@@ -20,6 +20,7 @@ _BUILD: dict[Operation, ModuleType] = {
     Operation.CHAT: request,
     Operation.EMBEDDINGS: embeddings,
     Operation.RERANK: rerank,
+    Operation.MODELS: models,
 }
 _PARSE: dict[Operation, ModuleType] = {**_BUILD, Operation.CHAT: reply}
 
