@@ -220,8 +220,8 @@ def test_what_cannot_be_reranked_is_told() -> None:
         bedrock.build(Operation.RERANK, {"query": "q", "documents": [5]}, cohere)
 
 
-def test_it_has_neither_a_list_of_models_nor_streams_of_vectors() -> None:
+def test_it_has_neither_speech_nor_streams_of_vectors() -> None:
     with pytest.raises(Unsupported):
-        bedrock.build(Operation.MODELS, {}, Target("F", "m", "https://h"))
+        bedrock.build(Operation.SPEECH, {}, Target("F", "m", "https://h"))
     with pytest.raises(Unsupported):
         bedrock.decoder(Operation.EMBEDDINGS)
