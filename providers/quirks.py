@@ -4,6 +4,7 @@ Every key is optional. A model's quirks are laid over its factory's as a JSON me
 key by key, anything else replaces, and null takes a key away.
 
     version_path       "/v1"                          appended to a base URL that does not end in a version
+    dated              versions by date in the place of version_path: see providers/dated.py
     paths              {"chat": "/chat/completions"}  another path for one operation
     query              {"GroupId": "group_id"}        what is asked for in every URL: a credential's plain field
     base_url           "https://api.{region}.vendor"  the factory's base, filled from a credential's plain fields
@@ -46,6 +47,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from providers import dated
 from providers.base_urls import fill_template
 from providers.families import FAMILIES
 from providers.llm_types import LLMType
@@ -87,6 +89,7 @@ class Quirks:
     """Validated quirks of one factory, or of one model merged over its factory."""
 
     version_path: str = ""
+    dated: dated.Dated | None = None
     base_url: str = ""
     region_base_urls: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[Operation, str] = field(default_factory=dict)
@@ -263,6 +266,7 @@ _OF_FAMILIES = (
 )
 _FIELDS: Mapping[str, Any] = {
     "version_path": a_path,
+    "dated": dated.read,
     "paths": a_map(an_operation, a_path),
     "query": a_map(a_text, a_text),
     "base_url": a_template,

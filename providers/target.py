@@ -97,11 +97,16 @@ class Target:
         base = self.base_url
         if not self.own_base_url:
             base = self.quirks.base_url_for(operation, self.credential.fields) or base
-        path = self.quirks.path_for(operation, default_path)
+        path, version_path = self.quirks.path_for(operation, default_path), self.quirks.version_path
         asked = [(name, self.credential.fields.get(field, "")) for name, field in self.quirks.query.items()]
+        if (dated := self.quirks.dated) is not None:
+            base = dated.root(base)
+            if version := dated.version(self.credential.fields):
+                version_path = dated.path_for(operation, self.upstream_model)
+                asked.append((dated.parameter, version))
         query = urlencode([pair for pair in asked if pair[1]])
         try:
-            url = join_url(base, self.quirks.version_path, path, endpoints=self.quirks.paths.values())
+            url = join_url(base, version_path, path, endpoints=self.quirks.paths.values())
             return f"{url}?{query}" if query else url
         except ValueError as error:
             reason = str(error)

@@ -6,10 +6,12 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.conf import settings
 
 from core.origins import origin_of
 from core.secrets import OpenSecret
@@ -20,7 +22,8 @@ from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
-from tests.aimock import Aimock
+from providers.wire import Embeddings, Operation
+from tests.aimock import DIMENSIONS, Aimock
 from tests.fakes.upstream import FakeUpstream
 from tests.providers.test_dialects_aimock import POLICY, TOOLS, ask, chat, streamed
 
@@ -89,3 +92,45 @@ def test_failures_of_vertex_are_told_apart(aimock: Aimock, google: FakeUpstream)
     assert "ya29" not in repr(vars(caught.value))
     with pytest.raises(RateLimited):
         chat(vertex(aimock, google), ask("I ask too often"))
+
+
+def azure(aimock: Aimock, *, version: str = "2024-10-21", key: str = "", model: str = "my-deployment") -> Target:
+    row = json.loads((Path(settings.CATALOG_DIR) / "azure-openai.json").read_text())[0]["fields"]
+    url = aimock.base_url.removesuffix("/v1")
+    credential = CredentialFields({"api_version": version}, OpenSecret(key or aimock.api_key, origin_of(url)))
+    return Target(
+        "Azure-OpenAI", model, url, row["dialect"], row["signer"], Quirks.from_data(row["quirks"]), credential
+    )
+
+
+@pytest.mark.parametrize("version", ["2024-10-21", ""])
+def test_azure_answers_whole_and_streamed_in_both_forms(aimock: Aimock, version: str) -> None:
+    target = azure(aimock, version=version)
+    assert chat(target, ask("Hello"))["choices"][0]["message"]["content"] == "Hello from aimock."
+    answer, finished = streamed(target, ask("Hello"))
+    assert finished
+    assert (answer["message"]["content"], answer["finish_reason"]) == ("Hello from aimock.", "stop")
+
+
+@pytest.mark.parametrize("version", ["2024-10-21", ""])
+def test_azure_embeds_in_both_forms(aimock: Aimock, version: str) -> None:
+    target = azure(aimock, version=version, model="an-embedding-model")
+    reply = call(target, Operation.EMBEDDINGS, {"input": ["Hello"]}, policy=POLICY)
+    assert isinstance(reply, Embeddings)
+    assert [len(vector) for vector in reply] == [DIMENSIONS]
+
+
+def test_a_tool_is_called_on_azure_and_its_result_goes_back(aimock: Aimock) -> None:
+    choice = chat(azure(aimock), ask("How is the weather?", tools=TOOLS, tool_choice="auto"))["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    (called,) = choice["message"]["tool_calls"]
+    result = {"role": "tool", "tool_call_id": called["id"], "content": "sunny"}
+    again = ask("How is the weather?", choice["message"], result, tools=TOOLS)
+    assert chat(azure(aimock), again)["choices"][0]["message"]["content"] == "It is sunny."
+
+
+def test_failures_of_azure_are_told_apart(aimock: Aimock) -> None:
+    with pytest.raises(AuthenticationFailed):
+        chat(azure(aimock, key="wrong-0123456789"), ask("Hello"))
+    with pytest.raises(RateLimited):
+        chat(azure(aimock), ask("I ask too often"))

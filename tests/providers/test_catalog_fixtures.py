@@ -37,7 +37,7 @@ CREDENTIALS = {
     ("BaiduYiyan", "chat"): ["yiyan_ak", "yiyan_sk"],
     ("Fish Audio", "tts"): ["fish_audio_ak", "fish_audio_refid"],
     ("Google Cloud", "chat"): ["google_project_id", "google_region", "google_service_account_key"],
-    ("Azure-OpenAI", "chat"): ["api_key", "api_version"],
+    ("Azure-OpenAI", "chat"): ["api_key", "api_version", "auth_mode", "entra_tenant_id", "entra_client_id"],
     ("OpenRouter", "chat"): ["api_key", "provider_order"],
     ("MinerU", "ocr"): ["api_key", "provider_order"],
     ("PaddleOCR", "ocr"): ["api_key", "provider_order"],

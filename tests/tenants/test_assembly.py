@@ -58,8 +58,18 @@ ROWS = [
         {"google_project_id": "p", "google_region": "r", "google_service_account_key": "e30="},
         '{"google_project_id": "p", "google_region": "r", "google_service_account_key": "e30="}',
     ),
-    ("Azure-OpenAI", "chat", {"api_key": "k", "api_version": "v"}, '{"api_key": "k", "api_version": "v"}'),
-    ("Azure-OpenAI", "chat", {"api_key": "k"}, '{"api_key": "k", "api_version": ""}'),
+    (
+        "Azure-OpenAI",
+        "chat",
+        {"api_key": "k", "api_version": "v"},
+        '{"api_key": "k", "api_version": "v", "auth_mode": "", "entra_tenant_id": "", "entra_client_id": ""}',
+    ),
+    (
+        "Azure-OpenAI",
+        "chat",
+        {"api_key": "k"},
+        '{"api_key": "k", "api_version": "", "auth_mode": "", "entra_tenant_id": "", "entra_client_id": ""}',
+    ),
     ("OpenRouter", "chat", {"api_key": "k", "provider_order": "a,b"}, '{"api_key": "k", "provider_order": "a,b"}'),
     (
         "OpenDataLoader",
