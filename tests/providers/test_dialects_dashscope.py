@@ -15,17 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.netguard import parse_networks
-from core.secrets import OpenSecret
-from providers.calls import call
 from providers.dialects import for_type, get
-from providers.errors import BadReply, BadRequest, ContentFiltered, RateLimited, Unsupported, UpstreamError
+from providers.errors import BadReply, BadRequest, ContentFiltered, Unsupported, UpstreamError
 from providers.llm_types import LLMType
-from providers.probe_payloads import check_reply, probe_payload
+from providers.probe_payloads import probe_payload
 from providers.quirks import Quirks
-from providers.target import CredentialFields, Target
+from providers.target import Target
 from providers.upstream import Policy
 from providers.wire import Document, Operation, Ranking, Speech, Transcript
-from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers import exchanges
 from tests.providers.exchanges import JSON, golden
 
@@ -279,38 +276,3 @@ def test_each_type_of_the_row_goes_to_its_path_on_the_one_host() -> None:
         LLMType.SPEECH2TEXT: generation,
         LLMType.OCR: generation,
     }
-
-
-ANSWERS: dict[LLMType, tuple[str, str, bytes, str]] = {
-    LLMType.RERANK: (
-        *("gte-rerank-v2", "/api/v1/services/rerank/text-rerank/text-rerank"),
-        b'{"output": {"results": [{"index": 0, "relevance_score": 0.5}]}}',
-        "application/json",
-    ),
-    LLMType.TTS: (
-        *("qwen3-tts-flash", "/api/v1/services/aigc/multimodal-generation/generation"),
-        events(spoken(b"\1\0")),
-        "text/event-stream",
-    ),
-    LLMType.SPEECH2TEXT: (
-        *("qwen3-asr-flash", "/api/v1/services/aigc/multimodal-generation/generation"),
-        json.dumps(HEARD).encode(),
-        "application/json",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", ANSWERS)
-def test_a_probe_of_each_type_says_ok(upstream: FakeUpstream, kind: LLMType) -> None:
-    model, path, answer, content_type = ANSWERS[kind]
-    upstream.raw(path, answer, content_type=content_type)
-    dialect, operation = for_type(kind, str(QUIRKS.dialect_for(kind)))
-    credential = CredentialFields({}, OpenSecret(KEY, f"http://127.0.0.1:{upstream.port}"))
-    base_url = f"{upstream.root}/compatible-mode/v1"
-    to = Target("F", model, base_url, dialect.name, "bearer", QUIRKS, credential, own_base_url=True)
-    check_reply(kind, call(to, operation, probe_payload(kind, QUIRKS), policy=POLICY))
-    assert upstream.requests[-1].headers["authorization"] == f"Bearer {KEY}"
-    upstream.rate_limited(path, retry_after="7")
-    with pytest.raises(RateLimited) as caught:
-        call(to, operation, probe_payload(kind, QUIRKS), policy=POLICY)
-    assert caught.value.retry_after_s == 7

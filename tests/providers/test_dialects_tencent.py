@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from core.netguard import parse_networks
 from core.secrets import OpenSecret
-from providers import signers
 from providers.calls import call
 from providers.dialects import for_type, get
 from providers.errors import (
@@ -293,24 +292,3 @@ def test_an_account_without_money_and_a_limit_are_told_apart(upstream: FakeUpstr
         with pytest.raises(kind) as caught:
             call(target(upstream), ASR, {"file": wav(1)}, policy=POLICY)
         assert caught.value.upstream_code == code.lower()
-
-
-# Hunyuan, which is called in OpenAI's format
-
-
-@pytest.mark.parametrize(
-    ("secret", "sent"),
-    [
-        ({"api_key": "sk-1"}, "Bearer sk-1"),
-        ({"api_key": "sk-1", "hunyuan_sid": "AKIDcanary", "hunyuan_sk": "canary"}, "Bearer sk-1"),
-        ({"hunyuan_sid": "AKIDcanary", "hunyuan_sk": "canary"}, None),
-    ],
-)
-def test_the_pair_of_an_older_client_goes_nowhere(secret: dict[str, str], sent: str | None) -> None:
-    hunyuan = json.loads((settings.CATALOG_DIR / "tencent-hunyuan.json").read_text())[0]["fields"]
-    to = Target("F", "hy3", hunyuan["base_url"], quirks=Quirks.from_data(hunyuan["quirks"]))
-    request = get(hunyuan["dialect"]).build(Operation.CHAT, probe_payload(LLMType.CHAT, to.quirks), to)
-    credential = CredentialFields({}, OpenSecret(json.dumps(secret), request.origin))
-    headers = signers.get(hunyuan["signer"]).sign(request, credential).headers
-    assert {name.lower(): value for name, value in headers.items()}.get("authorization") == sent
-    assert "canary" not in str(headers)

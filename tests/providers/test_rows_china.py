@@ -1,4 +1,4 @@
-"""How the rows of ZHIPU-AI, MiniMax and BaiChuan bend OpenAI's format, after their documentation.
+"""How the rows of ZHIPU-AI, MiniMax, BaiChuan and Tencent Hunyuan bend OpenAI's format, after their documentation.
 
 Sources: https://docs.bigmodel.cn/api-reference, https://platform.minimaxi.com/docs/api-reference/text-openai-api and
 https://platform.baichuan-ai.com/docs/api
@@ -13,6 +13,7 @@ import pytest
 
 from core.origins import origin_of
 from core.secrets import OpenSecret
+from providers import signers
 from providers.calls import call
 from providers.dialects import get
 from providers.llm_types import LLMType
@@ -82,3 +83,24 @@ def test_a_probe_of_each_type_says_ok(row: str, kind: LLMType, model: str, known
             listed = call(to, Operation.MODELS, {}, policy=POLICY)
             assert isinstance(listed, list)
             assert [found.id for found in listed] == [known_as]
+
+
+# Hunyuan, which older clients send a pair of keys for
+
+
+@pytest.mark.parametrize(
+    ("secret", "sent"),
+    [
+        ({"api_key": "sk-1"}, "Bearer sk-1"),
+        ({"api_key": "sk-1", "hunyuan_sid": "AKIDcanary", "hunyuan_sk": "canary"}, "Bearer sk-1"),
+        ({"hunyuan_sid": "AKIDcanary", "hunyuan_sk": "canary"}, None),
+    ],
+)
+def test_the_pair_of_an_older_client_goes_nowhere(secret: dict[str, str], sent: str | None) -> None:
+    hunyuan = json.loads((CATALOG_DIR / "tencent-hunyuan.json").read_text())[0]["fields"]
+    to = Target("F", "hy3", hunyuan["base_url"], quirks=quirks_of("tencent-hunyuan", "hy3"))
+    request = get(hunyuan["dialect"]).build(Operation.CHAT, probe_payload(LLMType.CHAT, to.quirks), to)
+    credential = CredentialFields({}, OpenSecret(json.dumps(secret), request.origin))
+    headers = signers.get(hunyuan["signer"]).sign(request, credential).headers
+    assert {name.lower(): value for name, value in headers.items()}.get("authorization") == sent
+    assert "canary" not in str(headers)
