@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, Protocol
@@ -235,37 +235,38 @@ def _check_whole(what: str, value: int, *, at_least: int, at_most: int) -> None:
 
 
 class LimitLine(NamedTuple):
-    """A limit and what it is for; empty stands for any."""
+    """A limit, and the model (`name@factory`) whose calls it bounds; "" for all."""
 
-    token_id: str
     model: str
     limit: Limit
 
 
 class BudgetOf(NamedTuple):
-    """A budget and what it is for; empty stands for any."""
+    """A budget, and the factory that calls go to which it bounds; "" for all."""
 
-    token_id: str
     factory: str
     line: BudgetLine
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """All limits and budgets of a tenant."""
+    """All limits and budgets of a tenant, by the id of the token that they bound; "" for all tokens.
 
-    limits: tuple[LimitLine, ...] = ()
-    budgets: tuple[BudgetOf, ...] = ()
+    `ancestors` are the tokens that a token was made with, and those were made with: it is bound by theirs too.
+    """
+
+    limits: Mapping[str, Sequence[LimitLine]] = field(default_factory=dict)
+    budgets: Mapping[str, Sequence[BudgetOf]] = field(default_factory=dict)
+    ancestors: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def applying(
     lines: Lines, token_id: str, model_id: str, factory: str
 ) -> tuple[tuple[Limit, ...], tuple[BudgetLine, ...]]:
     """What bounds a call with this token to this model (`name@factory`); empty for none. To be cached by the caller."""
-    limits = tuple(
-        line.limit for line in lines.limits if line.token_id in ("", token_id) and line.model in ("", model_id)
-    )
-    budgets = tuple(
-        each.line for each in lines.budgets if each.token_id in ("", token_id) and each.factory in ("", factory)
-    )
+    if not lines.limits and not lines.budgets:
+        return (), ()
+    whose = ("", token_id, *lines.ancestors.get(token_id, ())) if token_id else ("",)
+    limits = tuple(limit for token in whose for model, limit in lines.limits.get(token, ()) if model in ("", model_id))
+    budgets = tuple(line for token in whose for of, line in lines.budgets.get(token, ()) if of in ("", factory))
     return limits, budgets
