@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest
@@ -58,11 +60,27 @@ def json_text(value: Any) -> str:
 
 
 class AutocompleteView(AutocompleteJsonView):
-    """Names a row as its admin says, where `str(row)` is not enough to tell it from others."""
+    """Offers the rows that their admin says (`autocomplete_rows`), and names them as it says (`autocomplete_label`)."""
+
+    def get_queryset(self) -> Any:
+        rows = super().get_queryset()
+        narrow = getattr(self.model_admin, "autocomplete_rows", None)
+        return narrow(self.request, rows) if narrow else rows
 
     def serialize_result(self, obj: Any, to_field_name: str) -> dict[str, str]:
         label = getattr(self.model_admin, "autocomplete_label", str)
         return {"id": str(getattr(obj, to_field_name)), "text": label(obj)}
+
+
+class ScopedAutocomplete(AutocompleteSelect):
+    """An autocomplete that offers a part of the rows: its scope reaches `autocomplete_rows` as query parameters."""
+
+    def __init__(self, field: Any, admin_site: Any, scope: Mapping[str, str]) -> None:
+        super().__init__(field, admin_site)
+        self.scope = scope
+
+    def get_url(self) -> str:
+        return f"{super().get_url()}?{urlencode(self.scope)}"
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]

@@ -70,6 +70,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Tenants", "apartment", "tenants.tenant"),
                     _item("Credentials", "key", "tenants.credential"),
                     _item("Tenant models", "model_training", "tenants.tenantllm"),
+                    _item("Routes", "alt_route", "tenants.route"),
                     _item("Probes", "network_check", "tenants.probe"),
                     _item("API tokens", "token", "tenants.apitoken"),
                 ],

@@ -4,6 +4,7 @@ from tenants.admin.audit import AuditEventAdmin
 from tenants.admin.credentials import CredentialAdmin
 from tenants.admin.people import GroupAdmin, LoginFailureAdmin, UserAdmin
 from tenants.admin.probes import ProbeAdmin
+from tenants.admin.routes import RouteAdmin
 from tenants.admin.tenant_llms import TenantLLMAdmin
 from tenants.admin.tenants import TenantAdmin
 from tenants.admin.tokens import ApiTokenAdmin
@@ -15,6 +16,7 @@ __all__ = [
     "GroupAdmin",
     "LoginFailureAdmin",
     "ProbeAdmin",
+    "RouteAdmin",
     "TenantAdmin",
     "TenantLLMAdmin",
     "UserAdmin",

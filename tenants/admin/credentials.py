@@ -28,7 +28,7 @@ from tenants.admin.common import Switched, counts_by, key_text, state_badge, ver
 from tenants.admin.credential_form import form_for, value_names
 from tenants.admin.discovery import Discovering, models_url
 from tenants.models import Credential, Probe, Tenant, TenantLLM
-from tenants.services import credentials, drafts, plans, probing
+from tenants.services import credentials, drafts, plans, probing, routes
 
 
 @admin.register(Credential)
@@ -271,8 +271,9 @@ class CredentialAdmin(Discovering, Switched, ModelAdmin):
         keys = [credential.pk for credential in objs]
         counts = {"models": sum(counts_by(TenantLLM, "credential_id", keys).values())}
         counts["probes that stay"] = sum(counts_by(Probe, "credential_id", keys).values())
+        losses = routes.losses(TenantLLM.objects.filter(credential__in=keys))
         allowed = self.has_delete_permission(request)
-        return [str(row) for row in objs], counts, set() if allowed else {"credential"}, []
+        return [*map(str, objs), *map(str, losses)], counts, set() if allowed else {"credential"}, []
 
 
 def _models_url(credential: Credential) -> str:

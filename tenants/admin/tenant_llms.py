@@ -22,7 +22,7 @@ from providers.admin.filters import TypeFilter
 from providers.admin.forms import TypesForm
 from tenants.admin.common import Switched, verdict_badge
 from tenants.models import TenantLLM
-from tenants.services import credentials, tenant_llms
+from tenants.services import credentials, routes, tenant_llms
 
 
 class TenantLLMForm(TypesForm):
@@ -88,6 +88,15 @@ class TenantLLMAdmin(Switched, ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.readonly_fields, "llm_name", "credential", "types") if obj else self.readonly_fields
 
+    @staticmethod
+    def autocomplete_label(row: TenantLLM) -> str:
+        return f"{row} ({row.credential.label})"
+
+    def autocomplete_rows(self, request: HttpRequest, rows: QuerySet[TenantLLM]) -> QuerySet[TenantLLM]:
+        """Those of one tenant, where that is asked for."""
+        tenant = request.GET.get("tenant", "").replace("\0", "")
+        return rows.filter(tenant=tenant) if tenant else rows
+
     @display(description="model", ordering="llm_name")
     def name(self, row: TenantLLM) -> str:
         return row.llm_name
@@ -128,3 +137,10 @@ class TenantLLMAdmin(Switched, ModelAdmin):
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TenantLLM]) -> None:
         tenant_llms.delete(queryset, actor=actor_of(request))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        rows = list(objs)
+        losses = routes.losses(TenantLLM.objects.filter(pk__in=[row.pk for row in rows]))
+        counts = {"targets of routes": sum(loss.lost for loss in losses)}
+        allowed = self.has_delete_permission(request)
+        return [*map(str, rows), *map(str, losses)], counts, set() if allowed else {"tenant model"}, []

@@ -34,6 +34,7 @@ from tenants.models import (
     CredentialState,
     Membership,
     Role,
+    Route,
     Tenant,
     TenantLLM,
 )
@@ -64,7 +65,8 @@ class TenantForm(ServiceForm):
             )
 
     def _offered(self) -> list[tuple[str, list[str]]]:
-        return [
+        own = [(route.name, [route.model_type]) for route in defaults.choosable_routes(self.instance)[:MODELS_OFFERED]]
+        return own + [
             (f"{name}@{factory}", kinds)
             for rows in defaults.choosable(self.instance)
             for name, factory, kinds in rows.order_by("llm_name").values_list(
@@ -137,7 +139,7 @@ class TenantAdmin(Switched, ModelAdmin):
                 "Default models",
                 {
                     "fields": tuple(DEFAULT_MODEL_COLUMNS.values()),
-                    "description": "What is used when a call names no model; enabled models of the type.",
+                    "description": "What is used when a call names no model; enabled routes and models of the type.",
                 },
             ),
         )
@@ -177,7 +179,10 @@ class TenantAdmin(Switched, ModelAdmin):
 
     @display(description="owns")
     def owned(self, tenant: Tenant) -> str:
-        pages = (("credential", "keys"), ("tenantllm", "models"), ("apitoken", "tokens"), ("probe", "probes"))
+        pages = (
+            *(("credential", "keys"), ("tenantllm", "models"), ("route", "routes"), ("apitoken", "tokens")),
+            ("probe", "probes"),
+        )
         return format_html_join(" · ", "{}", ((link(_list_url(name, tenant), text),) for name, text in pages))
 
     # --- What can be done -------------------------------------------------------------------------------------------
@@ -238,7 +243,8 @@ class TenantAdmin(Switched, ModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Counts instead of a list of all that goes: a tenant may own thousands of rows."""
         keys = [tenant.pk for tenant in objs]
-        owned = {"credentials": Credential, "models": TenantLLM, "tokens": ApiToken, "members": Membership}
+        owned = {"credentials": Credential, "models": TenantLLM, "routes": Route}
+        owned |= {"tokens": ApiToken, "members": Membership}
         counts = {name: sum(counts_by(model, "tenant_id", keys).values()) for name, model in owned.items()}
         allowed = self.has_delete_permission(request)
         return [str(tenant) for tenant in objs], counts, set() if allowed else {"tenant"}, []

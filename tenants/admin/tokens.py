@@ -32,6 +32,12 @@ class TokenForm(ServiceForm):
         initial=["read", "invoke"],
         widget=widgets.UnfoldAdminCheckboxSelectMultipleWidget,
     )
+    models = forms.CharField(
+        required=False,
+        widget=widgets.UnfoldAdminTextareaWidget({"rows": 3, "spellcheck": "false"}),
+        help_text="What it may call, one on a line: fast, gpt-4o@OpenAI, *@OpenAI. A name without “@” means the route "
+        "of that name and the models of that name at any factory. Empty: everything.",
+    )
 
     class Meta:
         model = ApiToken
@@ -71,9 +77,9 @@ class ApiTokenAdmin(ModelAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return ("tenant", "name", "scopes", "expires_at")
+            return ("tenant", "name", "scopes", "models", "expires_at")
         times = ("expires_at", "last_used_at", "revoked_at", "created_at")
-        return ("name", "tenant", "start", "scope_list", "state", "created_by", *times)
+        return ("name", "tenant", "start", "scope_list", "model_list", "state", "created_by", *times)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a token is made and revoked, never edited
@@ -95,6 +101,10 @@ class ApiTokenAdmin(ModelAdmin):
     def scope_list(self, token: ApiToken) -> str:
         return ", ".join(token.scopes)
 
+    @display(description="may call")
+    def model_list(self, token: ApiToken) -> str:
+        return ", ".join(token.allowed_models) or "everything"
+
     @display(description="state", label={"active": "success", "expired": "warning", "revoked": "danger"})
     def state(self, token: ApiToken) -> str:
         if token.revoked_at:
@@ -107,6 +117,7 @@ class ApiTokenAdmin(ModelAdmin):
             tenant=given["tenant"],
             name=given["name"],
             scopes=given["scopes"],
+            models=[line for line in given["models"].splitlines() if line.strip()],
             expires_at=given["expires_at"],
             actor=actor_of(request),
         )

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(default=core.ids.new_id, editable=False, max_length=32, primary_key=True, serialize=False)),
                 ('name', models.CharField(help_text='What applications name as the model.', max_length=100, validators=[django.core.validators.RegexValidator('^(?!.*(?:___|//|\\.\\.))[^\\W_](?:[\\w.:/+-]*[\\w.:+-])?\\Z', 'A letter or digit, then letters, digits and . _ - : / +, without “___”, “//”, “..” or a “/” at its end.')])),
                 ('model_type', models.CharField(choices=[('chat', 'chat'), ('embedding', 'embedding'), ('rerank', 'rerank'), ('image2text', 'image2text'), ('speech2text', 'speech2text'), ('tts', 'tts'), ('ocr', 'ocr')], max_length=16)),
-                ('strategy', models.CharField(choices=[('ordered', 'in order of position'), ('weighted', 'by weight alone')], default='ordered', help_text='In order: the lowest position first, those of one position share the calls by weight. By weight: positions do not matter.', max_length=8)),
+                ('strategy', models.CharField(choices=[('ordered', 'in order of position'), ('weighted', 'by weight alone')], default='ordered', help_text='The lowest position first, or all by weight.', max_length=8)),
                 ('status', models.CharField(choices=[('1', 'enabled'), ('0', 'disabled')], default='1', max_length=1)),
                 ('description', models.CharField(blank=True, max_length=500)),
                 ('timeout_s', models.PositiveIntegerField(blank=True, help_text='How long a call may take in all; empty: as everywhere.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(3600)], verbose_name='timeout in s')),
@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
             name='RouteTarget',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('position', models.PositiveSmallIntegerField(default=1, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)])),
+                ('position', models.PositiveSmallIntegerField(default=1, help_text='The lowest is tried first; those of one position share the calls by weight.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)])),
                 ('weight', models.PositiveSmallIntegerField(default=1, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000)])),
                 ('only_on', models.JSONField(blank=True, default=list, help_text='Tried only after one of these failures; empty: always.', verbose_name='only after')),
                 ('status', models.CharField(choices=[('1', 'enabled'), ('0', 'disabled')], default='1', max_length=1)),

@@ -32,12 +32,12 @@ class Strategy(models.TextChoices):
 class OnError(models.TextChoices):
     """The failures that a target may be kept for, by the codes of `providers.errors`."""
 
-    CONTEXT_LENGTH = errors.ContextLengthExceeded.code, "the prompt is too long"
-    CONTENT_FILTER = errors.ContentFiltered.code, "the content is filtered"
-    RATE_LIMIT = errors.RateLimited.code, "the rate limit is reached"
-    QUOTA = errors.QuotaExceeded.code, "the quota is used up"
-    OVERLOADED = errors.Overloaded.code, "the upstream is overloaded"
-    TIMED_OUT = errors.TimedOut.code, "the upstream takes too long"
+    CONTEXT_LENGTH = errors.ContextLengthExceeded.code, "prompt too long"
+    CONTENT_FILTER = errors.ContentFiltered.code, "content filtered"
+    RATE_LIMIT = errors.RateLimited.code, "rate limited"
+    QUOTA = errors.QuotaExceeded.code, "quota used up"
+    OVERLOADED = errors.Overloaded.code, "overloaded"
+    TIMED_OUT = errors.TimedOut.code, "timed out"
 
 
 class RouteQuerySet(models.QuerySet["Route"]):
@@ -59,8 +59,7 @@ class Route(models.Model):
         max_length=8,
         choices=Strategy.choices,
         default=Strategy.ORDERED,
-        help_text="In order: the lowest position first, those of one position share the calls by weight. "
-        "By weight: positions do not matter.",
+        help_text="The lowest position first, or all by weight.",
     )
     status = models.CharField(max_length=1, choices=STATUS_CHOICES, default=VALID)
     description = models.CharField(max_length=500, blank=True)
@@ -119,7 +118,9 @@ class RouteTarget(models.Model):
         TenantLLM, verbose_name="model", on_delete=models.CASCADE, related_name="route_targets"
     )
     position = models.PositiveSmallIntegerField(
-        default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_POSITION)]
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_POSITION)],
+        help_text="The lowest is tried first; those of one position share the calls by weight.",
     )
     weight = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_WEIGHT)]
@@ -150,7 +151,7 @@ class RouteTarget(models.Model):
         return self.status == VALID and fits and self.tenant_llm.is_usable
 
     def clean(self) -> None:
-        if self.tenant_llm.tenant_id != self.route.tenant_id:
+        if self.tenant_llm_id and self.tenant_llm.tenant_id != self.route.tenant_id:
             raise ValidationError({"tenant_llm": "This is another tenant's model."})
         if not isinstance(self.only_on, list) or not set(map(str, self.only_on)) <= set(OnError.values):
             raise ValidationError({"only_on": f"A list of: {', '.join(OnError.values)}."})

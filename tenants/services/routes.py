@@ -226,10 +226,8 @@ def _check_targets(tenant: Tenant, plan: RoutePlan, news: Sequence[TargetPlan]) 
     if missing := [pk for pk in ids if pk not in rows]:
         raise NotFound(f"There is no such model: {', '.join(map(str, missing[:5]))}.")
     if unfit := [str(row) for row in rows.values() if plan.model_type not in row.model_types]:
-        raise InvalidInput(
-            f"These are no models for {plan.model_type}: {', '.join(sorted(unfit)[:5])}.",
-            fields={"targets": [f"Models for {plan.model_type}."]},
-        )
+        fault = f"Not for {plan.model_type}: {', '.join(sorted(unfit)[:5])}."
+        raise InvalidInput("The route is not described correctly.", fields={"targets": [fault]})
 
 
 def _put(route: Route, plan: RoutePlan) -> None:

@@ -12,7 +12,8 @@ from core.audit import SYSTEM
 from jobs.models import Job, JobState
 from providers.models import LLM, LLMFactory
 from tenants.models import ApiToken, Credential, Membership, Probe, Role, Tenant, TenantLLM
-from tenants.services import credentials
+from tenants.services import credentials, routes
+from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import make_tenant, make_token, make_user
 
 KEY = "sk-admin-test-0123456789"
@@ -86,9 +87,10 @@ def fill(count: int) -> None:
         user = make_user()
         Membership.objects.create(tenant=tenant, user=user, role=Role.OWNER)
         credential = credentials.create(tenant=tenant, factory=factory, values={"api_key": KEY}, actor=SYSTEM)
-        TenantLLM.objects.create(
+        model = TenantLLM.objects.create(
             tenant=tenant, credential=credential, factory=factory, llm_name=f"model-{number}", model_types=["chat"]
         )
+        routes.create(tenant=tenant, plan=RoutePlan("fast", "chat", [TargetPlan(model.pk)]), actor=SYSTEM)
         make_token(tenant, user=user)
         job = Job.objects.create(type="probe", tenant_id=tenant.pk, created_by=user, state=JobState.COMPLETED)
         Probe.objects.create(
