@@ -160,7 +160,7 @@ def _credentials(page: Page) -> str:
 def _models(page: Page, saved: str) -> None:
     page.chapter("Tenant models", "Which models the tenant may use, each through one credential.")
     page.ask("List the tenant's models", "get", f"/api/tenant-models/?type=chat&credential={saved}")
-    body = {"credential": saved, "llm_name": "fake-vision", "model_types": ["image2text"], "max_tokens": 4096}
+    body = {"credential": saved, "llm_name": "own-vision", "model_types": ["image2text"], "max_tokens": 4096}
     row = page.ask("Add a model that the catalogue does not have", "post", "/api/tenant-models/", body)["id"]
     page.ask("A model of the tenant", "get", f"/api/tenant-models/{row}/")
     page.ask("Disable a model", "patch", f"/api/tenant-models/{row}/", {"status": "0"})
