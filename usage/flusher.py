@@ -53,9 +53,12 @@ class Flusher:
         longest_pause_s: float = LONGEST_PAUSE_S,
         adopt_every_s: float = ADOPT_EVERY_S,
         batch_bytes: int = BATCH_BYTES,
+        at_rest: Callable[[], object] = lambda: None,
     ) -> None:
+        """`at_rest` is called in the thread when it is about to wait: to give back what it holds, as connections."""
         self._spool = spool
         self._ingest = ingest
+        self._at_rest = at_rest
         self._interval_s = interval_s
         self._longest_pause_s = longest_pause_s
         self._adopt_every_s = adopt_every_s
@@ -132,6 +135,7 @@ class Flusher:
                 self._well()
             except Exception as error:
                 self._failed(error)
+            self._at_rest()
             with self._passes:
                 self._passed += 1
                 self._passes.notify_all()

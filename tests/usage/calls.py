@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from core.ids import new_id
-from tenants.models import TenantLLM
+from providers.models import LLMFactory
+from tenants.models import Credential, Tenant, TenantLLM
 from usage.models import UsageDaily, UsageRecord
 from usage.models.records import DIMENSIONS, MEASURES
 from usage.records import COUNTS, CallRecord, Usage
@@ -46,6 +47,18 @@ def make_call(**fields: Any) -> CallRecord:
         "end_user": "",
     }
     return CallRecord(**{**values, **fields})
+
+
+def make_models(tenant: Tenant, count: int) -> list[TenantLLM]:
+    """Models that the tenant may call: model-0@Vendor and so on."""
+    factory, _ = LLMFactory.objects.get_or_create(name="Vendor", base_url="https://vendor.example/v1")
+    credential = Credential.objects.create(tenant=tenant, factory=factory)
+    return [
+        TenantLLM.objects.create(
+            tenant=tenant, credential=credential, factory=factory, llm_name=f"model-{number}", model_types=["chat"]
+        )
+        for number in range(count)
+    ]
 
 
 def booked() -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -86,3 +99,23 @@ def check_books(calls: Iterable[CallRecord], *, used_before: int = 0) -> None:
     for model in TenantLLM.objects.all():
         mine = {call.id: call for call in calls if call.tenant_llm_id == model.pk}
         assert model.used_tokens == used_before + sum(call.usage.total_tokens for call in mine.values())
+
+
+def calls_of_ledger() -> list[CallRecord]:
+    """The records that were booked, as calls."""
+    return [
+        make_call(
+            id=row.id,
+            tenant_id=row.tenant_id,
+            token_id=row.token_id or "",
+            tenant_llm_id=row.tenant_llm_id,
+            factory=row.factory,
+            llm_name=row.llm_name,
+            operation=row.operation,
+            started_at=row.started_at.timestamp(),
+            outcome=row.outcome,
+            cost=row.cost,
+            usage=Usage(*[getattr(row, name) for name in COUNTS], row.estimated),
+        )
+        for row in UsageRecord.objects.all()
+    ]

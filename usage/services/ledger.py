@@ -3,13 +3,15 @@
 A batch is one transaction: the records that are new are inserted, and they alone are added to the day's roll-up and to
 the models' `used_tokens`. Given again, in whatever order or mixture, a record changes nothing. Rows are taken in one
 order everywhere (records by id, roll-ups by their key, models by id), so that ledgers never wait for each other in a
-circle; for anybody else they wait half a second, less than PostgreSQL takes to look for a deadlock, and begin again.
+circle. Models are changed by others too, in orders of their own: for those a ledger waits much less than the second
+after which PostgreSQL looks for a deadlock and picks its victim, and begins again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -23,7 +25,7 @@ from usage.services.rows import Key, Row, add, record_row
 
 logger = structlog.get_logger(__name__)
 
-LOCK_TIMEOUT_MS = 500
+LOCK_TIMEOUT_MS, MODEL_LOCK_TIMEOUT_MS = 5000, 250
 TRIES = 5
 _BUSY = frozenset({"55P03", "40P01", "40001"})  # a lock is not to be had, a deadlock, a serialization failure
 
@@ -38,10 +40,10 @@ def ingest(records: Sequence[CallRecord]) -> list[Refusal]:
     for record in records:
         try:
             if record.started_at < oldest:
-                raise ValueError("It is older than records are kept: nobody can tell whether it was counted.")
+                raise ValueError("it is older than records are kept, and nobody can tell whether it was counted")
             entries[record.id] = (record, record_row(record))
-        except ValueError as error:
-            refused.append(Refusal(record, str(error)))
+        except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+            refused.append(Refusal(record, f"It is no record of ours: {error}"[:300]))
     return refused + _written([entries[key] for key in sorted(entries)])
 
 
@@ -81,8 +83,7 @@ def _book(entries: Sequence[Entry]) -> None:
     daily: dict[Key, list[int]] = {}
     tokens: dict[int, int] = {}
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        _wait_at_most(cursor, LOCK_TIMEOUT_MS)
         new = bulk.insert_records(cursor, [row for _, row in entries])
         for record, row in entries:
             if record.id in new:
@@ -92,4 +93,11 @@ def _book(entries: Sequence[Entry]) -> None:
         if daily:
             bulk.add_to_days(cursor, [[*key, *daily[key]] for key in sorted(daily)])
         if tokens:
+            _wait_at_most(cursor, MODEL_LOCK_TIMEOUT_MS)
             bulk.add_used_tokens(cursor, sorted(tokens.items()))
+
+
+def _wait_at_most(cursor: Any, timeout_ms: int) -> None:
+    """For a row that somebody else has locked, in this transaction. SQLite locks the whole database, beforehand."""
+    if connection.vendor == "postgresql":
+        cursor.execute(f"SET LOCAL lock_timeout = {timeout_ms}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from core.ids import ID_LENGTH
@@ -55,7 +56,7 @@ def record_row(record: CallRecord) -> Row:
         None if record.first_token_ms is None else _bounded(record.first_token_ms),
         min(_bounded(record.status), _LARGEST_SMALL),
         *counts,
-        None if record.cost is None else _units(record),
+        _units(record.cost),
         bool(used.estimated),
         bool(record.stream),
         str(record.outcome),
@@ -102,10 +103,11 @@ def _model_id(value: int | None) -> int | None:
     return value
 
 
-def _units(record: CallRecord) -> int:
-    if record.cost is None or record.cost < 0:
-        raise ValueError(f"{record.cost} is no cost.")
-    return to_units(record.cost)
+def _units(cost: Decimal | None) -> int | None:
+    units = None if cost is None else to_units(cost)
+    if units is not None and units < 0:
+        raise ValueError(f"{cost} is no cost.")
+    return units
 
 
 def _bounded(number: int) -> int:
