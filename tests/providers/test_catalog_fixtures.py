@@ -98,29 +98,6 @@ def test_most_factories_speak_a_dialect_that_is_there(shipped: ParsedCatalogue) 
     assert sum(row["dialect"] == "openai" for row in rows) >= 60
 
 
-def test_reasoning_models_do_not_get_sampling_parameters(shipped: ParsedCatalogue) -> None:
-    quirks = {model.llm_name: model.values.get("quirks", {}) for model in shipped.models if model.factory == "OpenAI"}
-    payload = {"model": "m", "temperature": 0.2, "max_tokens": 5}
-    for name in ("gpt-5", "gpt-5.1", "o3", "o4-mini"):
-        assert Quirks.from_data(quirks[name]).params.apply(payload) == {"model": "m", "max_completion_tokens": 5}
-    for name in ("gpt-5-chat-latest", "gpt-4o"):
-        assert Quirks.from_data(quirks[name]).params.apply(payload) == payload
-
-
-@pytest.mark.parametrize(
-    ("region", "base_url"),
-    [
-        ("global", "https://aiplatform.googleapis.com"),
-        ("eu", "https://aiplatform.eu.rep.googleapis.com"),
-        ("europe-west1", "https://europe-west1-aiplatform.googleapis.com"),
-        ("evil.example/", "https://aiplatform.googleapis.com"),
-    ],
-)
-def test_google_clouds_regions_have_their_hosts(shipped: ParsedCatalogue, region: str, base_url: str) -> None:
-    row = factories(shipped)["Google Cloud"]
-    assert LLMFactory(**row).base_url_for({"google_region": region}) == base_url
-
-
 @pytest.mark.django_db
 def test_loaddata_works_and_an_import_of_the_same_changes_nothing(shipped: ParsedCatalogue) -> None:
     call_command("loaddata", *map(str, FILES), verbosity=0)

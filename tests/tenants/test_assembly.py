@@ -74,8 +74,8 @@ ROWS = [
     (
         "OpenDataLoader",
         "ocr",
-        {"api_key": {"opendataloader_apiserver": "http://o"}},
-        '{"api_key": {"opendataloader_apiserver": "http://o"}, "provider_order": ""}',
+        {"api_key": {"opendataloader_apiserver": "http://o", "opendataloader_api_key": "k"}},
+        '{"api_key": {"opendataloader_apiserver": "http://o", "opendataloader_api_key": "k"}, "provider_order": ""}',
     ),
     *((name, "chat", {"api_key": "k"}, "k") for name in ("LocalAI", "HuggingFace", "VLLM", "OpenAI-API-Compatible")),
     *((name, "chat", {"api_key": "k"}, "k") for name in ("ModelScope", "Ollama", "TogetherAI", "OpenAI", "Replicate")),

@@ -37,8 +37,10 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 def _url(target: Target) -> str:
     """In the cloud each model has its own path; a NIM of one's own has one for the model that it serves."""
     if target.own_base_url:
-        at = replace(target, quirks=replace(target.quirks, version_path="/v1"))
+        at = replace(target, quirks=replace(target.quirks, version_path="/v1", paths={}))
         return at.url_for(Operation.RERANK, "/ranking")
+    if path := target.quirks.path_for(Operation.RERANK, ""):
+        return target.url_for(Operation.RERANK, path)
     name = target.upstream_model.rpartition("/")[2].replace(".", "_")
     if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise bad("The model's name is not one of NVIDIA's.")
