@@ -58,7 +58,7 @@ async def attempt(call: Call, plan: Plan, breaker: Breaker, admit: Admit, send: 
         shut: list[float] = []
         tried = False
         for choice in list(left):
-            if choice.only_on and (last is None or last.code not in choice.only_on):
+            if not _is_due(choice, last):
                 continue
             if wait_s := breaker.wait_s(choice.deployment.tenant_llm_id):
                 shut.append(wait_s)
@@ -68,11 +68,11 @@ async def attempt(call: Call, plan: Plan, breaker: Breaker, admit: Admit, send: 
                 return await _once(call, choice, deadline, breaker, admit, send)
             except UpstreamError as error:
                 last = error
-            if time.monotonic() >= deadline or not last.fallback:
+            if time.monotonic() >= deadline:
                 raise last
             if not last.retry:
                 left.remove(choice)
-        if not tried:
+        if not tried or (last is not None and not last.fallback):
             raise last or resting(min(shut, default=1.0))
         if last is None or not left or retry == patience.max_retries:
             break
@@ -81,6 +81,14 @@ async def attempt(call: Call, plan: Plan, breaker: Breaker, admit: Admit, send: 
             break
         await asyncio.sleep(delay_s)
     raise last or resting(1.0)
+
+
+def _is_due(choice: Choice, last: UpstreamError | None) -> bool:
+    """Whether a choice may be tried after the last failure: one that is kept for some failures only after these, any
+    other after all but those that another target would fail with, too."""
+    if choice.only_on:
+        return last is not None and last.code in choice.only_on
+    return last is None or last.fallback
 
 
 def resting(wait_s: float) -> UpstreamError:

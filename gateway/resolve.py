@@ -15,7 +15,7 @@ def resolve(tenant: TenantSnapshot, caller: Caller, name: str, operation: Operat
     """What the name stands for, for this caller; raises GatewayError."""
     plan = tenant.plans.get((name, operation))
     if plan is None:
-        plan = _resolve(tenant, name, operation)
+        plan = _resolve(tenant, caller, name, operation)
         if len(tenant.plans) < MAX_REMEMBERED:
             tenant.plans[name, operation] = plan
     if caller.models and not caller.may_use(plan.route or plan.groups[0][0].deployment.model_id, name):
@@ -39,13 +39,13 @@ def _lot(choice: Choice) -> float:
     return float(random.random() ** (1 / choice.weight))  # noqa: S311
 
 
-def _resolve(tenant: TenantSnapshot, name: str, operation: Operation) -> Plan:
+def _resolve(tenant: TenantSnapshot, caller: Caller, name: str, operation: Operation) -> Plan:
     try:
         found = tenant.names.resolve(name)
     except NameAmbiguous as error:
-        raise errors.ambiguous_model(name, error.candidates) from None
+        raise errors.ambiguous_model(name, filter(caller.may_use, error.candidates)) from None
     except NameNotFound as error:
-        raise errors.unknown_model(name, error.candidates) from None
+        raise errors.unknown_model(name, filter(caller.may_use, error.candidates)) from None
     if found.kind == "route":
         plan = tenant.routes[found.id]
     else:
