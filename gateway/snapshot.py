@@ -22,6 +22,7 @@ from tenants.models import RoutingChange
 from tenants.models.routing import EVERYBODY, NEVER, Stamp
 from tenants.services import routes, tokens
 from usage.admission import Lines
+from usage.services import limits
 
 Version = tuple[Stamp, Stamp]  # of the tenant, and of what concerns everybody
 
@@ -130,7 +131,7 @@ def load(tenant_id: str) -> TenantSnapshot:
         ),
         MappingProxyType({name: tuple(ones) for name, ones in grouped.items()}),
         MappingProxyType(plans),
-        Lines(),
+        limits.lines_for(tenant_id),
     )
 
 

@@ -141,6 +141,7 @@ else:
     }
 
 REDIS_URL = env.url("REDIS_URL", "", schemes=("redis", "rediss"))
+REDIS_PREFIX = env.text("REDIS_PREFIX", "llmadmin:")
 CACHES = (
     {
         "default": {
@@ -167,7 +168,7 @@ if not REDIS_URL:
     }
 else:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "global_keyprefix": env.text("REDIS_PREFIX", "llmadmin:"),
+        "global_keyprefix": REDIS_PREFIX,
         "visibility_timeout": 3600,
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
@@ -224,6 +225,7 @@ GATEWAY_FIRST_BYTE_TIMEOUT_S = env.seconds("GATEWAY_FIRST_BYTE_TIMEOUT_S", 300.0
 GATEWAY_IDLE_TIMEOUT_S = env.seconds("GATEWAY_IDLE_TIMEOUT_S", 120.0, at_most=3600)
 GATEWAY_KEEPALIVE_S = env.seconds("GATEWAY_KEEPALIVE_S", 15.0, at_most=3600)
 GATEWAY_MAX_REQUEST_BYTES = env.integer("GATEWAY_MAX_REQUEST_BYTES", 64 * 1024**2, at_least=1024)
+LIMITS_WITHOUT_REDIS = env.choice("LIMITS_WITHOUT_REDIS", "memory", ["memory", "refuse"])
 GATEWAY_MAX_REPLY_BYTES = env.integer("GATEWAY_MAX_REPLY_BYTES", 64 * 1024**2, at_least=1024)
 # --- Metering -------------------------------------------------------------------------------------------------------
 USAGE_SPOOL_DIR = Path(env.text("USAGE_SPOOL_DIR", str(DATA_DIR / "usage"))).expanduser().resolve()
