@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(choices=[('1', 'enabled'), ('0', 'disabled')], default='1', max_length=1)),
                 ('description', models.CharField(blank=True, max_length=500)),
                 ('timeout_s', models.PositiveIntegerField(blank=True, help_text='How long a call may take in all; empty: as everywhere.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(3600)], verbose_name='timeout in s')),
-                ('max_retries', models.PositiveSmallIntegerField(blank=True, help_text='How often a target is tried again before the next one is; empty: as everywhere.', null=True, validators=[django.core.validators.MaxValueValidator(10)])),
+                ('max_retries', models.PositiveSmallIntegerField(blank=True, help_text='How often the targets are tried again once all have failed; empty: as everywhere.', null=True, validators=[django.core.validators.MaxValueValidator(10)])),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='routes', to='tenants.tenant')),

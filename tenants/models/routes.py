@@ -74,7 +74,7 @@ class Route(models.Model):
         null=True,
         blank=True,
         validators=[MaxValueValidator(MAX_RETRIES)],
-        help_text="How often a target is tried again before the next one is; empty: as everywhere.",
+        help_text="How often the targets are tried again once all have failed; empty: as everywhere.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

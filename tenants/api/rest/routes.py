@@ -88,7 +88,10 @@ class RouteChange(StrictSerializer):
         min_value=1, max_value=MAX_TIMEOUT_S, allow_null=True, help_text="For a call in all; null: as everywhere."
     )
     max_retries = serializers.IntegerField(
-        min_value=0, max_value=MAX_RETRIES, allow_null=True, help_text="Of one target; null: as everywhere."
+        min_value=0,
+        max_value=MAX_RETRIES,
+        allow_null=True,
+        help_text="Once all targets have failed; null: as everywhere.",
     )
 
     def get_fields(self) -> dict[str, serializers.Field]:
