@@ -252,8 +252,8 @@ def test_longer_audio_is_waited_for_within_one_call(upstream: FakeUpstream) -> N
 
 def test_a_task_that_takes_too_long_times_out(upstream: FakeUpstream) -> None:
     cloud = Cloud(upstream, waits=-1)
-    with pytest.raises(TimedOut, match="did not finish"):
-        call(target(upstream), ASR, {"file": wav(61)}, policy=Policy(POLICY.allowed_networks, total_timeout_s=2.5))
+    with pytest.raises(TimedOut):
+        call(target(upstream), ASR, {"file": wav(61)}, policy=Policy(POLICY.allowed_networks, total_timeout_s=4))
     assert cloud.actions[:2] == ["CreateRecTask", "DescribeTaskStatus"]
 
 

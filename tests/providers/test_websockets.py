@@ -18,6 +18,8 @@ from providers.wire import SocketRequest, UpstreamResponse
 from tests.fakes.asking import LOOPBACK, POLICY, SHORT
 from tests.fakes.websockets import FakeWebSocket, cut
 
+SOON = Policy(LOOPBACK, connect_timeout_s=2, total_timeout_s=2)
+
 
 def ask(
     url: str,
@@ -105,14 +107,14 @@ def test_silence_times_out_at_the_step_it_was_at() -> None:
     with FakeWebSocket(silent) as fake:
         assert fail(TimedOut, fake.url, SHORT).step == "headers"
     with FakeWebSocket(stuck) as fake:
-        assert fail(TimedOut, fake.url, SHORT).step == "body"
+        assert fail(TimedOut, fake.url, SOON).step == "body"
         impatient = Policy(LOOPBACK, connect_timeout_s=5, total_timeout_s=60, idle_timeout_s=0.2)
         assert "0.2" in fail(TimedOut, fake.url, impatient).message
     with FakeWebSocket(silent) as fake:
         impatient = Policy(LOOPBACK, connect_timeout_s=5, total_timeout_s=60, first_byte_timeout_s=0.2)
         assert fail(TimedOut, fake.url, impatient).step == "headers"
     with FakeWebSocket(silent, reads=False) as fake:
-        assert fail(TimedOut, fake.url, SHORT, body=b"x" * 40_000_000).step == "send"
+        assert fail(TimedOut, fake.url, SOON, body=b"x" * 40_000_000).step == "send"
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         assert fail(TimedOut, f"ws://127.0.0.1:{deaf.getsockname()[1]}", SHORT).step == "headers"
         assert fail(TimedOut, f"wss://127.0.0.1:{deaf.getsockname()[1]}", SHORT).step == "tls"
