@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
+from providers.dialects.bodies import is_deep
 from providers.errors import BadRequest, Unsupported
 from providers.target import Target
 from providers.wire import Operation, Reply, UpstreamRequest
@@ -71,7 +72,10 @@ class ByOperation:
         self.operations = frozenset(self.modules)
 
     def build(self, operation: Operation, payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
-        return self._module(operation).build(payload, target)
+        module = self._module(operation)
+        if is_deep(list(payload.values())):
+            raise BadRequest("The request is nested too deeply.", step="build")
+        return module.build(payload, target)
 
     def parse(self, operation: Operation, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
         module = self._module(operation)
@@ -92,18 +96,21 @@ class ByOperation:
 
 def json_request(url: str, payload: Mapping[str, Any], *, accept: str = "application/json") -> UpstreamRequest:
     """A POST of JSON; raises BadRequest for what JSON cannot hold."""
-    try:
-        body = orjson.dumps(payload)
-    except (TypeError, ValueError, RecursionError):
-        body = _slowly(payload)
     headers = {"Content-Type": "application/json", "Accept": accept, "User-Agent": USER_AGENT}
-    return UpstreamRequest("POST", url, headers, body)
+    return UpstreamRequest("POST", url, headers, to_json(payload))
 
 
-def _slowly(payload: Mapping[str, Any]) -> bytes:
-    """With whole numbers of any size."""
+def to_json(value: Any) -> bytes:
+    """JSON, with whole numbers of any size; raises BadRequest for what it cannot hold."""
     try:
-        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return _slowly(value)
+
+
+def _slowly(value: Any) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError):
         raise BadRequest("The request holds something that JSON cannot carry.", step="build") from None
 

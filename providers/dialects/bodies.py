@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from core.redact import redact
+from core.redact import CUT, redact
 from providers.errors import BadReply
 
 MAX_WORDS = 200
@@ -26,9 +26,9 @@ def media_type(headers: Mapping[str, str]) -> str:
 
 def words(text: str, limit: int = MAX_WORDS) -> str:
     """`text` on one line, without keys, tags or control characters, cut to `limit` characters."""
-    text = redact("".join(c if c.isprintable() else " " for c in text))
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+    peek = redact("".join(c if c.isprintable() else " " for c in text[:_PEEK_BYTES]))
+    short = " ".join(peek.split())
+    return short if len(short) < limit and len(text) <= _PEEK_BYTES else short[: limit - 1].rstrip() + CUT
 
 
 def first_words(body: bytes) -> str:
@@ -54,12 +54,13 @@ def loads(text: bytes | str) -> Any:
     """JSON that can be written again; raises ValueError for what is none, or is nested deeper than MAX_DEPTH."""
     value = orjson.loads(text)
     raw = text.encode() if isinstance(text, str) else text
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_deep(value):
         raise ValueError("it is nested too deeply")
     return value
 
 
-def _is_deep(value: Any) -> bool:
+def is_deep(value: Any) -> bool:
+    """Whether objects and lists are nested deeper than MAX_DEPTH."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inside = (outer.values() if isinstance(outer, dict) else outer for outer in level)

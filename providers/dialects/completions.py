@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from providers.dialects.base import to_json
 
 
 def completion(
@@ -47,7 +47,7 @@ def call(id: str, name: str, arguments: Any) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> str:
-    return orjson.dumps(value if value is not None else {}).decode()
+    return to_json(value if value is not None else {}).decode()
 
 
 def usage(

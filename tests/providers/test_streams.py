@@ -8,7 +8,6 @@ import copy
 import itertools
 import json
 import pickle
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from providers.dialects.base import StreamDecoder
 from providers.dialects.sse import MAX_EVENT_BYTES
 from providers.errors import BadReply, UpstreamError
+from tests.providers.costs import grows_linearly
 from tests.providers.streams import Stream, Streaming, frame, streaming
 from tests.providers.values import anything, at, mutated, nested, paths, put
 
@@ -280,25 +280,6 @@ def test_an_answer_of_ever_new_numbers_and_names_is_not_kept_either(one: Streami
 def weight(decoder: StreamDecoder) -> int:
     """How many bytes a decoder keeps, about."""
     return len(pickle.dumps(vars(decoder)))
-
-
-def seconds(act: Callable[[], object]) -> float:
-    """What it costs the processor: the best of three, for the machine may be busy."""
-    costs = []
-    for _ in range(3):
-        started = time.process_time()
-        act()
-        costs.append(time.process_time() - started)
-    return min(costs)
-
-
-def grows_linearly(make: Callable[[int], Callable[[], object]], size: int) -> bool:
-    """Whether four times as much costs far less than sixteen times as much. One quiet moment is enough to see it."""
-    for _ in range(4):
-        small, large = seconds(make(size)), seconds(make(4 * size))
-        if large < 9 * max(small, 0.001):
-            return True
-    return False
 
 
 @every_decoder

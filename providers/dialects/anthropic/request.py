@@ -69,7 +69,7 @@ def translated(asked: Mapping[str, Any], quirks: Quirks) -> dict[str, Any]:
         metadata=_metadata(asked),
     )
     if (tier := asked.get("service_tier")) is not None:
-        if tier not in _TIERS:
+        if not isinstance(tier, str) or tier not in _TIERS:
             raise unsupported(f"the service tier {tier}", NAME)
         body["service_tier"] = _TIERS[tier]
     offered = tools(asked, NAME)

@@ -12,6 +12,7 @@ from typing import Any
 from providers.dialects.base import json_request, require
 from providers.dialects.bedrock.paths import NAME, family, url
 from providers.dialects.bodies import load_object, unexpected
+from providers.dialects.cohere.embeddings import input_type
 from providers.dialects.completions import tokens
 from providers.dialects.vectors import read_texts, read_vector
 from providers.dialects.vocabulary import put, refuse_others, unsupported
@@ -19,7 +20,6 @@ from providers.errors import Unsupported
 from providers.target import Target
 from providers.wire import Embeddings, Operation, UpstreamRequest
 
-_KINDS = {"document": "search_document", "query": "search_query"}
 _COUNT = "x-amzn-bedrock-input-token-count"
 
 
@@ -53,8 +53,7 @@ def _titan(asked: Mapping[str, Any], texts: list[str], *, sizes: bool) -> dict[s
 
 
 def _cohere(asked: Mapping[str, Any], payload: Mapping[str, Any], texts: list[str], *, sizes: bool) -> dict[str, Any]:
-    kind = asked.get("input_type") or payload.get("input_type") or "document"
-    body: dict[str, Any] = {"texts": texts, "input_type": _KINDS.get(kind, kind), "embedding_types": ["float"]}
+    body: dict[str, Any] = {"texts": texts, "input_type": input_type(asked, payload), "embedding_types": ["float"]}
     if not sizes and asked.get("dimensions") is not None:
         raise unsupported("dimensions for this model", NAME)
     refuse_others({name: asked.get(name) for name in ("normalize",)}, (), NAME)

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from providers.dialects import vocabulary
 from providers.dialects.base import json_request, require
 from providers.dialects.bedrock.messages import cache_point, conversation
 from providers.dialects.bedrock.paths import NAME, url
+from providers.dialects.completions import as_json
 from providers.dialects.tools import Choice, Tool, tool_choice, tools
 from providers.dialects.vocabulary import bad, put, unsupported
 from providers.quirks import Quirks
@@ -60,7 +59,7 @@ def _translated(asked: Mapping[str, Any], quirks: Quirks) -> dict[str, Any]:
         # Claude's own word for how it thinks is a field of the model there.
         body["additionalModelRequestFields"] = {**body.get("additionalModelRequestFields", {}), "thinking": thinking}
     if (tier := asked.get("service_tier")) is not None:
-        if tier not in _TIERS:
+        if not isinstance(tier, str) or tier not in _TIERS:
             raise unsupported(f"the service tier {tier}", NAME)
         if named := _TIERS[tier]:
             body["serviceTier"] = {"type": named}
@@ -120,7 +119,7 @@ def _format(body: dict[str, Any], asked: Mapping[str, Any], offered: list[Tool],
     if wanted is None:
         return
     if wanted.schema is not None and not quirks.no_json_schema:
-        schema: dict[str, Any] = {"schema": orjson.dumps(wanted.schema).decode()}
+        schema: dict[str, Any] = {"schema": as_json(wanted.schema)}
         put(schema, name=asked["response_format"]["json_schema"].get("name"))
         body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
         return

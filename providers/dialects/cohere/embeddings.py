@@ -10,7 +10,7 @@ from providers.dialects.bodies import load_object, unexpected
 from providers.dialects.cohere import paths
 from providers.dialects.failures import classify_body
 from providers.dialects.vectors import read_texts, read_vector
-from providers.dialects.vocabulary import put, refuse_others
+from providers.dialects.vocabulary import bad, put, refuse_others
 from providers.target import Target
 from providers.wire import Embeddings, Operation, UpstreamRequest
 
@@ -22,15 +22,22 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     require(payload, "input")
     asked = target.quirks.apply_params(Operation.EMBEDDINGS, payload)
     refuse_others(asked, {"input", "input_type", "dimensions", "encoding_format", *_NATIVE}, "cohere")
-    kind = asked.get("input_type") or payload.get("input_type") or "document"
     body: dict[str, Any] = {
         "model": target.upstream_model,
         "texts": read_texts(asked["input"]),
-        "input_type": _KINDS.get(kind, kind),
+        "input_type": input_type(asked, payload),
         "embedding_types": ["base64" if asked.get("encoding_format") == "base64" else "float"],
     }
     put(body, output_dimension=asked.get("dimensions"), **{name: asked.get(name) for name in _NATIVE})
     return json_request(paths.url(target, Operation.EMBEDDINGS, "/v2/embed"), body)
+
+
+def input_type(asked: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
+    """What the texts are for, which must be told: documents that are searched, unless it is said otherwise."""
+    kind = asked.get("input_type") or payload.get("input_type") or "document"
+    if not isinstance(kind, str):
+        raise bad("input_type is not a text.")
+    return _KINDS.get(kind, kind)
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> Embeddings:

@@ -10,8 +10,10 @@ from typing import Any
 
 from providers.dialects.base import json_request, require
 from providers.dialects.bodies import load_object, unexpected
+from providers.dialects.completions import as_json, text, tokens
 from providers.dialects.failures import classify_body
-from providers.dialects.streams import JSONEventDecoder
+from providers.dialects.streams import Chunks, JSONEventDecoder
+from providers.dialects.vocabulary import put
 from providers.target import Target
 from providers.wire import ChatReply, Operation, UpstreamRequest
 
@@ -45,32 +47,80 @@ def _completed(data: dict[str, Any]) -> ChatReply:
     for name in ("id", "model"):
         if not isinstance(reply.get(name), str):
             reply[name] = str(reply.get(name) or "")
-    if not isinstance(reply.get("created"), int):
+    if type(reply.get("created")) is not int:
         reply["created"] = 0
-    if not _is_usage(reply.get("usage")):
-        reply.pop("usage", None)
+    if (counted := _usage(reply.pop("usage", None))) is not None:
+        reply["usage"] = counted
     reply["choices"] = [_choice(position, choice) for position, choice in enumerate(data["choices"])]
     return reply
 
 
 def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
-    message = {"content": None, "refusal": None, **choice["message"], "role": "assistant"}
-    index = choice.get("index")
-    finish = choice.get("finish_reason")
-    if finish not in _FINISH:
+    index, finish = choice.get("index"), choice.get("finish_reason")
+    if not isinstance(finish, str) or finish not in _FINISH:
         finish = _FINISH_ALIASES.get(str(finish).lower(), "stop")
     return {
         "logprobs": None,
         **choice,
-        "index": index if isinstance(index, int) else position,
+        "index": index if type(index) is int else position,
         "finish_reason": finish,
-        "message": message,
+        "message": _message(choice["message"]),
     }
 
 
-def _is_usage(usage: Any) -> bool:
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return isinstance(usage, dict) and all(isinstance(usage.get(name), int) for name in names)
+def _message(said: dict[str, Any]) -> dict[str, Any]:
+    """The message of the assistant, whose calls have ids, and arguments as JSON, as OpenAI's have."""
+    message = {"content": None, "refusal": None, **_spoken(said), "role": "assistant"}
+    if not isinstance(message["refusal"], str):
+        message["refusal"] = None
+    calls = message.pop("tool_calls", None)
+    if isinstance(calls, list) and calls:
+        message["tool_calls"] = [_call(place, call) for place, call in enumerate(calls) if isinstance(call, dict)]
+    return message
+
+
+def _spoken(said: dict[str, Any]) -> dict[str, Any]:
+    """A message, or a piece of one, with its text in `content` and its thoughts in `reasoning_content`.
+
+    Some vendors name thoughts `reasoning`; Mistral puts both into a list: https://docs.mistral.ai/capabilities/reasoning
+    """
+    content = said.get("content")
+    if isinstance(content, str | None) and "reasoning" not in said:
+        return said
+    said = dict(said)
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict)]
+        thoughts = [thought for part in parts for thought in (part.get("thinking") or ()) if isinstance(thought, dict)]
+        said["content"] = "".join(text(part, "text") for part in parts) or None
+        put(said, reasoning_content="".join(text(thought, "text") for thought in thoughts))
+    elif not isinstance(content, str | None):
+        said["content"] = None
+    if isinstance(thought := said.get("reasoning"), str | None):
+        said.pop("reasoning", None)
+        put(said, reasoning_content=said.get("reasoning_content") or thought)
+    return said
+
+
+def _call(place: int, call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    if call.get("type") not in (None, "function") or not isinstance(function, dict):
+        return call
+    arguments = function.get("arguments")
+    named = {
+        **function,
+        "name": text(function, "name"),
+        "arguments": arguments if isinstance(arguments, str) else as_json(arguments),
+    }
+    return {**call, "id": text(call, "id") or f"call_{place}", "type": "function", "function": named}
+
+
+def _usage(counted: Any) -> dict[str, Any] | None:
+    """Usage as OpenAI counts it; None unless both sums are known."""
+    prompt, answer, total = (tokens(counted, f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    if prompt is None or answer is None:
+        return None
+    found = {**counted, "prompt_tokens": prompt, "completion_tokens": answer}
+    return {**found, "total_tokens": prompt + answer if total is None else total}
 
 
 class ChatDecoder(JSONEventDecoder):
@@ -78,3 +128,9 @@ class ChatDecoder(JSONEventDecoder):
 
     def is_end(self, data: bytes) -> bool:
         return data.strip() == b"[DONE]"
+
+    def take(self, event: dict[str, Any]) -> Chunks:
+        for choice in event["choices"] if isinstance(event.get("choices"), list) else ():
+            if isinstance(choice, dict) and isinstance(delta := choice.get("delta"), dict):
+                choice["delta"] = _spoken(delta)
+        return [event]
