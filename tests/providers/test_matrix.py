@@ -114,6 +114,12 @@ def test_a_row_may_say_itself_why_a_type_cannot_be_called() -> None:
     ]
 
 
+def test_every_cell_of_the_shipped_catalogue_is_callable_or_says_why_on_its_row() -> None:
+    cells = matrix.from_fixtures()
+    assert len(cells) > 220
+    assert [cell for cell in cells if not cell.callable and not cell.declared] == []
+
+
 def test_quirks_lead_a_type_or_a_model_to_another_wire_format() -> None:
     quirks = {"dialects": {"rerank": "cohere"}, "signers": {"rerank": "header:x-api-key"}}
     factory = {"name": "A", "tags": "LLM,TEXT RE-RANK", "quirks": quirks}

@@ -218,6 +218,19 @@ def test_claude_gets_as_many_samplers_as_it_takes(model: str, kept: set[str]) ->
         assert body(target(row, model, C), C, top_p=0.3).get("top_p") == (0.3 if kept else None)
 
 
+@pytest.mark.parametrize("model", ["qwen3-8b", "qwen3-30b-a3b", "qwen3-235b-a22b"])
+def test_qwen3_thinks_only_in_streams(model: str) -> None:
+    to = target("tongyi-qianwen", model, C)
+    assert body(to, C)["enable_thinking"] is False
+    assert "enable_thinking" not in body(to, C, stream=True)
+    assert body(to, C, enable_thinking=True)["enable_thinking"] is True
+
+
+@pytest.mark.parametrize("model", ["qwen3-max", "qwen3-30b-a3b-thinking-2507", "qwen3-vl-plus", "qwen-plus"])
+def test_other_models_of_qwen_are_asked_for_nothing(model: str) -> None:
+    assert "enable_thinking" not in body(target("tongyi-qianwen", model, C), C)
+
+
 PARAMETERS: list[tuple[str, str, LLMType, dict[str, Any], dict[str, Any]]] = [
     ("baichuan", "Baichuan4", C, {}, {"temperature": 0.3, "top_p": 0.85}),
     ("baichuan", "Baichuan4", C, {"seed": 1, "top_p": 0.5}, {"seed": None, "top_p": 0.5}),
