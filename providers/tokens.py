@@ -16,7 +16,15 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from providers import upstream
-from providers.errors import AddressBlocked, TimedOut, Unreachable, UpstreamError, WrongURL
+from providers.errors import (
+    AddressBlocked,
+    AuthenticationFailed,
+    PermissionDenied,
+    TimedOut,
+    Unreachable,
+    UpstreamError,
+    WrongURL,
+)
 from providers.signers.exchange import Exchange, Token, TokenRequest
 from providers.upstream import Policy, Pool
 from providers.wire import UpstreamResponse
@@ -59,7 +67,8 @@ class Tokens:
         except UpstreamError as error:
             failure = error
         now = datetime.now(UTC)
-        if held is not None and now < held.token.expires_at and (failure.retry or isinstance(failure, TimedOut)):
+        refused = isinstance(failure, AuthenticationFailed | PermissionDenied)
+        if held is not None and now < held.token.expires_at and not refused:
             held.renew_at = now + timedelta(seconds=PAUSE_S)
             return held.token, False
         raise failure

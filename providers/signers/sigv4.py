@@ -73,14 +73,12 @@ class SigV4(Signer):
         mode = credential.fields.get(_MODE) or "access_key_secret"
         if mode == "access_key_secret":
             return None
-        role = sts.role_in(credential.fields)
-        keys = _keys(credential.reveal(origin=request.origin))
-        ours, external_id = mode == "iam_role", ""
-        if ours:
-            keys, external_id = _installations(credential, token_url), credential.owner
-        elif mode != "assume_role":
+        if mode not in ("assume_role", "iam_role"):
             raise Unsupported(f"The authentication “{mode[:40]}” is not known.", step="sign")
-        elif keys is None:
+        ours, role = mode == "iam_role", sts.role_in(credential.fields)
+        external_id = credential.owner if ours else ""
+        keys = _installations(credential, token_url) if ours else _keys(credential.reveal(origin=request.origin))
+        if keys is None:
             raise _no_pair("A role is assumed with an access key id and a secret access key; there are none.")
         url = endpoint(credential, token_url, "/")
         session = f"llmadmin-{credential.owner}".strip("-")
@@ -185,7 +183,7 @@ def _keys(secret: str) -> Keys | None:
     raise _no_pair("AWS needs an access key id and a secret access key; this is not a pair of them.")
 
 
-def _installations(credential: CredentialFields, token_url: str) -> Keys:
+def _installations(credential: CredentialFields, token_url: str) -> Keys | None:
     """The installation's own keys, with which it assumes a role of this owner's only."""
     house = credential.installation
     if house is None or not credential.owner:
@@ -194,10 +192,7 @@ def _installations(credential: CredentialFields, token_url: str) -> Keys:
             hint="Choose assume_role or access_key_secret, or ask staff to set ASSUME_ROLE_ACCESS_KEY_ID.",
             step="sign",
         )
-    keys = _keys(house.reveal(origin=origin_of(token_url)))
-    if keys is None:
-        raise _no_pair("The installation's own AWS keys are empty.")
-    return keys
+    return _keys(house.reveal(origin=origin_of(token_url)))
 
 
 def _no_pair(message: str) -> AuthenticationFailed:

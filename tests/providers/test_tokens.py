@@ -135,11 +135,15 @@ def test_a_token_that_still_holds_outlives_a_failing_endpoint(upstream: FakeUpst
     tokens = Tokens()
     with time_machine.travel(datetime.now(UTC), tick=False) as clock:
         get(tokens, exchange(upstream))
-        upstream.status(PATH, 503, {"error": "temporarily_unavailable"})
+        upstream.html(PATH)
         clock.shift(timedelta(minutes=56))
         assert get(tokens, exchange(upstream), exchange(upstream)) == ["token-1"] * 2
         assert get(tokens, exchange(upstream)) == ["token-1"]
         assert upstream.calls[PATH] == 2  # not asked again at once
+        upstream.status(PATH, 503, {"error": "temporarily_unavailable"})
+        clock.shift(timedelta(minutes=1))
+        assert get(tokens, exchange(upstream)) == ["token-1"]
+        assert upstream.calls[PATH] == 3
         clock.shift(timedelta(minutes=5))
         with pytest.raises(Overloaded):
             get(tokens, exchange(upstream))
