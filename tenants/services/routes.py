@@ -190,7 +190,7 @@ def hand_over(replaced: Mapping[int, int]) -> None:
 
 def _locked(tenant_id: str) -> Tenant:
     """Writers of one tenant take turns, those that delete models among them."""
-    tenant = Tenant.objects.select_for_update().filter(pk=tenant_id).first()
+    tenant = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
     if tenant is None:
         raise NotFound("There is no such tenant.")
     return tenant

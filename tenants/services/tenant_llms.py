@@ -188,7 +188,7 @@ def delete(rows: Iterable[TenantLLM], *, actor: Actor) -> int:
     """Take models away from their tenants, and out of their routes; how many there were. Their credentials stay."""
     found = list(rows)
     for tenant_id in sorted({row.tenant_id for row in found}):  # no route is given one of them meanwhile
-        Tenant.objects.select_for_update().filter(pk=tenant_id).first()
+        Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
     used = routes.names_by_model(row.pk for row in found)
     for row in found:
         _record("model.deleted", row, actor, **({"routes": used[row.pk]} if row.pk in used else {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from providers import errors
 from tenants.models import AuditEvent, Credential, CredentialState, OnError, Route, RouteTarget, Tenant, TenantLLM
 from tenants.services import credentials, defaults, drafts, routes, tenant_llms
 from tenants.services.route_plans import MAX_TARGETS, RoutePlan, TargetPlan, plan_of
-from tests.people import People
+from tests.people import People, make_people
 from tests.tenants.setting import ACTOR, make_factory, plan, save_credential, serve
 
 pytestmark = pytest.mark.django_db
@@ -404,3 +405,35 @@ def test_a_deleted_tenant_takes_its_routes_along(credential: Credential) -> None
     credential.tenant.delete()
     assert not Route.objects.exists()
     assert not RouteTarget.objects.exists()
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite has one writer at a time")
+def test_a_model_that_is_being_deleted_is_given_to_no_route(transactional_db: None) -> None:
+    credential = save_credential(make_people().tenant, make_factory(), None, base_url=URL)
+    serve(credential, small="chat")
+    target, deleted, go_on, raised = to("small"), threading.Event(), threading.Event(), list[Exception]()
+
+    def delete() -> None:
+        with transaction.atomic():
+            tenant_llms.delete([model("small")], actor=ACTOR)
+            deleted.set()
+            go_on.wait(30)
+        connection.close()
+
+    def create() -> None:
+        try:
+            make(credential, target)
+        except Exception as error:
+            raised.append(error)
+        connection.close()
+
+    threads = [threading.Thread(target=delete), threading.Thread(target=create)]
+    threads[0].start()
+    assert deleted.wait(30)
+    threads[1].start()
+    threads[1].join(0.5)  # it waits for the deletion, or has not come so far; both end the same way
+    go_on.set()
+    for thread in threads:
+        thread.join(60)
+    assert [type(error) for error in raised] == [NotFound]
+    assert not Route.objects.exists()
