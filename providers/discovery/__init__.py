@@ -1,6 +1,6 @@
 """Which models an upstream offers, and what each is: by its own words, and by the model's name where it has none.
 
-    Target → places → list_models → RemoteModel.raw → read → Reading → typed → Discovered
+    Target → places → list_models (→ read) → Reading → typed → Discovered
 
 What the words of vendors mean, and which names stand for which type, is data: `words`. Nothing asks who the vendor is.
 """

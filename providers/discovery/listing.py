@@ -13,40 +13,46 @@ from urllib.parse import urlencode
 
 from providers.base_urls import join_url
 from providers.calls import acall
+from providers.discovery.reading import Reading, read
 from providers.errors import (
-    BadReply,
-    BadRequest,
-    ModelNotFound,
-    PermissionDenied,
+    AddressBlocked,
+    AuthenticationFailed,
+    QuotaExceeded,
+    RateLimited,
+    TimedOut,
+    Unreachable,
     Unsupported,
     UpstreamError,
-    WrongURL,
 )
 from providers.target import Target
 from providers.upstream import Policy, Pool
-from providers.wire import ModelPage, Operation, RemoteModel
+from providers.wire import ModelPage, Operation
 
-# How a server says that it has no such place, and that the next one may do.
-_NOT_THERE = (BadReply, BadRequest, ModelNotFound, PermissionDenied, Unsupported, WrongURL)
+# Failures that the next place would meet, too: they are about the key or the server. Others say it is missing.
+_EVERYWHERE = (AddressBlocked, AuthenticationFailed, QuotaExceeded, RateLimited, TimedOut, Unreachable)
 _API = re.compile(r"(?:/api)?/v\d+$", re.I)
+
+
+MAX_NAME = 512  # of a model, in characters
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is asked and kept at most. `time_s` is for all calls together, `page_bytes` for one answer."""
+    """How much is asked and kept at most. `time_s` is for all calls together; bytes are of one answer."""
 
     pages: int = 40
     models: int = 3000
     details: int = 300
-    page_bytes: int = 8 * 1024 * 1024
+    page_bytes: int = 4 * 1024 * 1024
+    detail_bytes: int = 1024 * 1024
     time_s: float = 120.0
     at_once: int = 4
 
 
 class Listing(NamedTuple):
-    """The models in the upstream's order, and whether that is all of them: a further page may have failed."""
+    """What was read of each model, in the upstream's order, and whether that is all of them."""
 
-    models: list[RemoteModel]
+    models: dict[str, Reading]
     complete: bool
 
 
@@ -83,65 +89,74 @@ def list_models(
     `step` is called between calls with a word about what comes next, and may raise to stop. Not to be used inside a
     running event loop.
     """
-    bounds = bounds or Bounds()
-    walk = _Walk(replace(policy, max_body_bytes=min(policy.max_body_bytes, bounds.page_bytes)), bounds, step)
+    walk = _Walk(policy, bounds or Bounds(), step)
     for number, target in enumerate(places, 1):
         try:
             return walk.through(target)
-        except _NOT_THERE:
-            if number == len(places):
+        except UpstreamError as error:
+            if number == len(places) or isinstance(error, _EVERYWHERE):
                 raise
     raise Unsupported("There is no list of models to ask for.", step="build")
 
 
 class _Walk:
+    """Keeps no answer longer than it takes to read it: an upstream may write a lot about each model."""
+
     def __init__(self, policy: Policy, bounds: Bounds, step: Callable[[str], None]) -> None:
         self.policy, self.bounds, self.step = policy, bounds, step
         self.end = time.monotonic() + bounds.time_s
 
     def through(self, target: Target) -> Listing:
-        models, complete = self._pages(target)
-        kept = models[: self.bounds.models]
-        return Listing(self._described(target, kept), complete and len(kept) == len(models))
+        found: dict[str, Reading] = {}
+        unsaid: dict[str, Mapping[str, Any]] = {}
+        complete = self._pages(target, found, unsaid)
+        self._describe(target, found, unsaid)
+        return Listing(found, complete)
 
-    def _pages(self, target: Target) -> tuple[list[RemoteModel], bool]:
-        found: dict[str, RemoteModel] = {}
-        payload: Mapping[str, Any] = {}
+    def _pages(self, target: Target, found: dict[str, Reading], unsaid: dict[str, Mapping[str, Any]]) -> bool:
+        """Fill `found`, and `unsaid` with what asks for more about a model; whether the list was read to its end."""
+        payload: Mapping[str, Any] | None = {}
         asked: set[str] = set()
-        while len(asked) < self.bounds.pages and len(found) <= self.bounds.models:
-            asked.add(json.dumps(payload, sort_keys=True, default=str))
-            self.step(f"Listing the models, page {len(asked)}")
-            if self._is_over and found:
-                break
-            page = asyncio.run(self._ask(target, [payload]))[0]
+        while payload is not None:
+            self.step(f"Listing the models, page {len(asked) + 1}")
+            key = json.dumps(payload, sort_keys=True, default=str)
+            if key in asked or len(asked) >= self.bounds.pages or (found and self._is_over):
+                return False
+            asked.add(key)
+            (page,) = asyncio.run(self._ask(target, [payload], self.bounds.page_bytes))
             if isinstance(page, UpstreamError):
                 if not found:
                     raise page
-                break
-            found.update({model.id: model for model in page if model.id and model.id not in found})
-            following = page.next_page if isinstance(page, ModelPage) else None
-            if following is None or json.dumps(following, sort_keys=True, default=str) in asked:
-                return list(found.values()), following is None
-            payload = following
-        return list(found.values()), False
+                return False  # what came before it is worth having
+            for model in page:
+                if not 0 < len(model.id) <= MAX_NAME or model.id in found:
+                    continue
+                if len(found) >= self.bounds.models:
+                    return False
+                found[model.id] = read(model.id, model.raw)
+                if model.details is not None:
+                    unsaid[model.id] = model.details
+            payload = page.next_page if isinstance(page, ModelPage) else None
+        return True
 
-    def _described(self, target: Target, models: list[RemoteModel]) -> list[RemoteModel]:
-        """The models with what was asked of each singly; one that does not answer stays as it was listed."""
-        open_ones = [model for model in models if model.details is not None][: self.bounds.details]
-        told: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(open_ones), self.bounds.at_once):
-            self.step(f"Asking about {open_ones[start].id}")
+    def _describe(self, target: Target, found: dict[str, Reading], unsaid: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add what is told of each model singly; one that does not answer stays as it was listed."""
+        names = list(unsaid)[: self.bounds.details]
+        for start in range(0, len(names), self.bounds.at_once):
+            self.step(f"Asking about {names[start]}")
             if self._is_over:
-                break
-            batch = open_ones[start : start + self.bounds.at_once]
-            answers = asyncio.run(self._ask(target, [model.details or {} for model in batch]))
-            told.update({model.id: _raw(answer) for model, answer in zip(batch, answers, strict=True)})
-        return [replace(model, raw={**model.raw, **told.get(model.id, {})}) for model in models]
+                return
+            batch = names[start : start + self.bounds.at_once]
+            answers = asyncio.run(self._ask(target, [unsaid[name] for name in batch], self.bounds.detail_bytes))
+            for name, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, list) and answer:
+                    found[name] = found[name].with_details(read(name, answer[0].raw))
 
-    async def _ask(self, target: Target, payloads: Iterable[Mapping[str, Any]]) -> list[Any]:
+    async def _ask(self, target: Target, payloads: Iterable[Mapping[str, Any]], max_bytes: int) -> list[Any]:
         """The replies, or the errors in their places."""
         left_s = max(0.1, min(self.policy.total_timeout_s, self.end - time.monotonic()))
-        policy = replace(self.policy, total_timeout_s=left_s)
+        most = min(self.policy.max_body_bytes, max_bytes)
+        policy = replace(self.policy, total_timeout_s=left_s, max_body_bytes=most)
 
         async def one(payload: Mapping[str, Any], pool: Pool) -> Any:
             try:
@@ -155,7 +170,3 @@ class _Walk:
     @property
     def _is_over(self) -> bool:
         return time.monotonic() >= self.end
-
-
-def _raw(answer: Any) -> Mapping[str, Any]:
-    return answer[0].raw if isinstance(answer, list) and answer else {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from providers.discovery import words
@@ -15,6 +16,8 @@ MAX_CONTEXT = 100_000_000
 _PLAIN = re.compile(r"[^a-z0-9]+")
 _TYPES = tuple(LLMType)
 _MAX_WORDS = 200
+_MAX_ALIASES = 20
+_TOLD = ("types", "vision", "tools", "thinking", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class Reading:
     max_tokens: int | None = None
     retired: bool = False
     aliases: tuple[str, ...] = ()
+
+    def with_details(self, details: Reading) -> Reading:
+        """What `details` says more about the same model, or better."""
+        said = {name: value for name in _TOLD if (value := getattr(details, name)) is not None}
+        return replace(self, **said, prompted=details.types is None and (self.prompted or details.prompted))
 
 
 @dataclass
@@ -74,7 +82,7 @@ def read(name: str, raw: Mapping[str, Any]) -> Reading:
         thinking=signs.said.get(Sign.THINKING),
         max_tokens=_context(scopes),
         retired=_is_retired(scopes),
-        aliases=tuple(_aliases(name, raw)),
+        aliases=tuple(islice(_aliases(name, raw), _MAX_ALIASES)),
     )
 
 
@@ -177,5 +185,5 @@ def _aliases(name: str, raw: Mapping[str, Any]) -> Iterator[str]:
         yield name.removesuffix(words.LATEST)
     named = raw.get("aliases")
     for alias in named[:_MAX_WORDS] if isinstance(named, list) else ():
-        if isinstance(alias, str) and alias and alias != name:
+        if isinstance(alias, str) and 0 < len(alias) <= _MAX_WORDS and alias != name:
             yield alias

@@ -21,13 +21,13 @@ from jobs.models import Job
 from jobs.services import queue
 from jobs.services.context import JobContext
 from providers import dialects
-from providers.discovery import Bounds, Discovered, Known, Source, list_models, places, read, typed
+from providers.discovery import Bounds, Discovered, Known, Listing, Reading, Source, list_models, places, typed
 from providers.errors import Unsupported, UpstreamError
 from providers.llm_types import LLMType
 from providers.models import LLM
 from providers.quirks import Quirks
 from providers.services.matrix import TYPES_OF_TAGS
-from providers.wire import Operation, RemoteModel
+from providers.wire import Operation
 from tenants.models import Credential, ModelListing, TenantLLM
 from tenants.services import credentials, verdicts
 from tenants.services.tenant_llms import MAX_MAX_TOKENS, MAX_NAME, stored_name
@@ -124,12 +124,12 @@ def run_job(ctx: JobContext) -> dict[str, Any]:
     credential = rows.filter(pk=ctx.params["credential_id"]).first()
     if credential is None:
         raise NotFound("The credential was deleted before its models were listed.")
-    models, complete = _asked(credential, ctx)
-    entries = [_as_data(model) for model in _usable(credential, models)]
-    return _save(credential, entries, complete, ctx)
+    listing = _asked(credential, ctx)
+    entries = [_as_data(model) for model in _usable(credential, listing.models)]
+    return _save(credential, entries, listing.complete, ctx)
 
 
-def _asked(credential: Credential, ctx: JobContext) -> tuple[list[RemoteModel], bool]:
+def _asked(credential: Credential, ctx: JobContext) -> Listing:
     calls = 0
 
     def step(said: str) -> None:
@@ -147,7 +147,7 @@ def _asked(credential: Credential, ctx: JobContext) -> tuple[list[RemoteModel], 
         raise AppError(verdicts.described(error), hint=error.hint, code=error.verdict.value) from None
 
 
-def _usable(credential: Credential, models: list[RemoteModel]) -> Iterator[Discovered]:
+def _usable(credential: Credential, models: Mapping[str, Reading]) -> Iterator[Discovered]:
     """The models, typed; without those that nobody can call any more, and names that we could not keep."""
     factory = credential.factory
     catalogue = {
@@ -158,11 +158,9 @@ def _usable(credential: Credential, models: list[RemoteModel]) -> Iterator[Disco
     }
     ours = _our_names(credential)
     offered = [TYPES_OF_TAGS[tag] for tag in factory.tags.split(",") if tag in TYPES_OF_TAGS]
-    for model in models:
-        reading = read(model.id, model.raw)
-        if not reading.retired and model.id.isprintable() and len(stored_name(factory, model.id)) <= MAX_NAME:
-            known = catalogue.get(ours.get(model.id, model.id))
-            yield typed(model.id, reading, known=known, offered=offered)
+    for name, reading in models.items():
+        if not reading.retired and name.isprintable() and len(stored_name(factory, name)) <= MAX_NAME:
+            yield typed(name, reading, known=catalogue.get(ours.get(name, name)), offered=offered)
 
 
 def _as_data(model: Discovered) -> dict[str, Any]:
@@ -175,7 +173,7 @@ def _as_data(model: Discovered) -> dict[str, Any]:
         "tools": model.tools,
         "thinking": model.thinking,
         "max_tokens": min(model.max_tokens, MAX_MAX_TOKENS) if model.max_tokens else None,
-        "aliases": [alias for alias in model.aliases if alias.isprintable() and len(alias) <= MAX_NAME][:20] or None,
+        "aliases": [alias for alias in model.aliases if alias.isprintable() and len(alias) <= MAX_NAME] or None,
     }
     return {name: value for name, value in data.items() if value is not None}
 

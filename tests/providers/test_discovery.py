@@ -311,3 +311,11 @@ def test_words_are_written_as_they_are_compared() -> None:
     for word, signs in words.WORDS.items():
         assert word.isalnum() and word == word.lower()
         assert signs
+
+
+def test_what_is_told_of_a_model_singly_comes_before_what_its_list_says() -> None:
+    listed = read("m:latest", {"context_length": 10, "supports_vision": False, "architecture": TEXT})
+    told = listed.with_details(read("m", {"capabilities": ["completion", "vision"], "model_info": {"x": 1}}))
+    assert (told.types, told.prompted, told.vision, told.max_tokens) == ((LLMType.CHAT,), False, True, 10)
+    assert told.aliases == ("m",)
+    assert listed.with_details(read("m", {})) == listed

@@ -13,7 +13,7 @@ import pytest
 
 from core.origins import origin_of
 from core.secrets import OpenSecret
-from providers.discovery import Bounds, Listing, Source, list_models, places, read, typed
+from providers.discovery import Bounds, Discovered, Listing, Source, list_models, places, typed
 from providers.errors import AuthenticationFailed, BadReply, TimedOut, UpstreamError
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
@@ -44,7 +44,11 @@ def listed(target: Target, **bounds: Any) -> Listing:
 
 
 def ids(listing: Listing) -> list[str]:
-    return [model.id for model in listing.models]
+    return list(listing.models)
+
+
+def kinds(listing: Listing) -> dict[str, Discovered]:
+    return {name: typed(name, reading) for name, reading in listing.models.items()}
 
 
 def pages(upstream: FakeUpstream, path: str, answer: Callable[[dict[str, str]], Any]) -> None:
@@ -102,6 +106,8 @@ def test_an_answer_larger_than_the_bound_is_refused(upstream: FakeUpstream) -> N
     upstream.status("/models", 200, {"data": [{"id": "m", "description": "x" * 5000}]})
     with pytest.raises(BadReply, match="larger"):
         listed(to(upstream), page_bytes=4096)
+    upstream.status("/models", 200, {"data": [{"id": "m" * 600}, {"id": "n", "aliases": ["a" * 600, "b"] * 50}]})
+    assert {name: len(reading.aliases) for name, reading in listed(to(upstream)).models.items()} == {"n": 20}
     upstream.endless("/models")
     with pytest.raises(BadReply, match="larger"):
         listed(to(upstream), page_bytes=1024 * 1024)
@@ -159,9 +165,8 @@ def test_a_place_at_the_root_is_found_from_any_base_url(upstream: FakeUpstream, 
 def test_lm_studios_own_list_is_read(upstream: FakeUpstream) -> None:
     entry = {"type": "llm", "key": "google/gemma", "max_context_length": 8192, "capabilities": {"vision": True}}
     upstream.status("/api/v1/models", 200, {"models": [entry]})
-    (model,) = listed(to(upstream, listings=LM_STUDIO)).models
-    assert typed(model.id, read(model.id, model.raw)).types == ("chat", "image2text")
-    assert model.id == "google/gemma"
+    found = kinds(listed(to(upstream, listings=LM_STUDIO)))
+    assert found["google/gemma"].types == ("chat", "image2text")
 
 
 def test_a_query_and_another_wire_format_are_part_of_a_place(upstream: FakeUpstream) -> None:
@@ -169,8 +174,8 @@ def test_a_query_and_another_wire_format_are_part_of_a_place(upstream: FakeUpstr
     assert ids(listed(to(upstream, listings=[{"query": {"output_modalities": "all"}}]))) == ["m"]
     assert upstream.requests[0].query == "output_modalities=all"
     upstream.status("/info", 200, {"model_id": "x/y", "model_type": {"reranker": {}}})
-    (model,) = listed(to(upstream, version_path="/v1", listings=[{"dialect": "tei"}])).models
-    assert typed(model.id, read(model.id, model.raw)).types == ("rerank",)
+    found = kinds(listed(to(upstream, version_path="/v1", listings=[{"dialect": "tei"}])))
+    assert found["x/y"].types == ("rerank",)
 
 
 def test_only_a_place_that_is_not_there_is_passed_over(upstream: FakeUpstream) -> None:
@@ -182,6 +187,12 @@ def test_only_a_place_that_is_not_there_is_passed_over(upstream: FakeUpstream) -
     with pytest.raises(UpstreamError):
         listed(to(upstream, listings=[{"path": "/models"}]))
     assert upstream.total_calls == 3
+
+
+def test_a_server_that_says_200_to_what_it_does_not_know_is_passed_over(upstream: FakeUpstream) -> None:
+    upstream.status("/api/v1/models", 200, {"error": "Unexpected endpoint or method. (GET /api/v1/models)"})
+    upstream.status("/api/v0/models", 500, {"error": "broken"})
+    assert len(listed(to(upstream, listings=LM_STUDIO)).models) == 6
 
 
 # --- What has to be asked singly --------------------------------------------------------------------------------------
@@ -201,11 +212,11 @@ def test_ollama_is_asked_about_the_models_of_which_its_list_says_little(upstream
     upstream.behave("/api/show", show)
     found = listed(to(upstream, "ollama"))
     assert found.complete
-    kinds = {model.id: typed(model.id, read(model.id, model.raw)) for model in found.models}
-    assert {name: one.types for name, one in kinds.items()} == {
+    told = kinds(found)
+    assert {name: one.types for name, one in told.items()} == {
         "mute": ("embedding",), "known": ("chat",), "broken": ("chat",), "also": ("embedding",),
     }  # fmt: skip
-    assert (kinds["mute"].max_tokens, kinds["known"].max_tokens) == (512, 4096)
+    assert (told["mute"].max_tokens, told["known"].max_tokens) == (512, 4096)
     assert upstream.calls == {"/api/tags": 1, "/api/show": 3}
 
 
@@ -241,8 +252,7 @@ def test_bedrock_lists_what_can_be_called_and_the_profiles_of_the_rest(upstream:
         return {"inferenceProfileSummaries": PROFILES if more else [{"inferenceProfileId": "eu.last"}], **more}
 
     found = bedrock(upstream, profiles)
-    kinds = {model.id: typed(model.id, read(model.id, model.raw)).types for model in found.models}
-    assert kinds == {
+    assert {name: one.types for name, one in kinds(found).items()} == {
         "amazon.nova-lite-v1:0": ("chat", "image2text"), "amazon.titan-embed-text-v2:0": ("embedding",),
         "amazon.rerank-v1:0": ("rerank",), "eu.anthropic.claude-opus": ("chat",), "eu.last": ("chat",),
     }  # fmt: skip
@@ -278,15 +288,14 @@ def test_bedrocks_lists_are_those_of_its_service_model() -> None:
 def test_real_llama_cpp_servers_are_told_apart(
     llamacpp_chat: LlamaCpp, llamacpp_embed: LlamaCpp, llamacpp_rerank: LlamaCpp
 ) -> None:
-    for server, kinds, tokens in (
+    for server, types, tokens in (
         (llamacpp_chat, ("chat",), 1024),
         (llamacpp_embed, ("embedding",), 512),
         (llamacpp_rerank, ("rerank",), 512),
     ):
         target = Target("F", "", server.base_url, credential=credential(server.api_key, server.base_url))
-        (model,) = listed(target).models
-        found = typed(model.id, read(model.id, model.raw))
-        assert (found.name, found.types, found.vision) == (server.model, kinds, False)
+        (found,) = kinds(listed(target)).values()
+        assert (found.name, found.types, found.vision) == (server.model, types, False)
         assert found.max_tokens == tokens
 
 
@@ -306,6 +315,6 @@ def test_the_lists_of_a_mock_of_other_people_are_read(
 ) -> None:
     key = credential(aimock.api_key, aimock.base_url)
     target = Target("F", "", aimock.base_url, dialect=dialect, quirks=Quirks.from_data(quirks), credential=key)
-    found = {model.id.rpartition("/")[2]: typed(model.id, read(model.id, model.raw)) for model in listed(target).models}
-    chat = found["gpt-4o"]
+    found = kinds(listed(target))
+    chat = found.get("gpt-4o") or found["openai/gpt-4o"]
     assert (chat.types[0], chat.source, chat.max_tokens) == ("chat", source, tokens)
