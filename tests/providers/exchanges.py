@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai.lib.streaming._deltas import accumulate_delta
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from providers import errors
+from providers import dialects, errors
 from providers.dialects import Dialect
 from providers.dialects.base import StreamDecoder
 from providers.errors import UpstreamError
 from providers.quirks import Quirks
-from providers.target import Target
+from providers.target import CredentialFields, Target
 from providers.wire import Operation
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,9 +27,8 @@ JSON = {"content-type": "application/json"}
 Outcome = tuple[list[dict[str, Any]], StreamDecoder, UpstreamError | None]
 
 
-def golden(dialect: str, name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((GOLDEN / dialect / f"{name}.json").read_text())
-    return loaded
+def golden(dialect: str, name: str) -> Any:
+    return json.loads((GOLDEN / dialect / f"{name}.json").read_text())
 
 
 def quirks_of(row: str, model: str) -> Quirks:
@@ -41,26 +41,29 @@ def quirks_of(row: str, model: str) -> Quirks:
 def target(case: dict[str, Any], **quirks: Any) -> Target:
     """Where a case's request goes, with the quirks of its catalogue `row`, or else with its own."""
     found = quirks_of(case["row"], case["model"]) if "row" in case else Quirks.from_data(case.get("quirks"))
-    return Target("F", case["model"], case["base_url"], quirks=found.merge(Quirks.from_data(quirks)))
+    merged, credential = found.merge(Quirks.from_data(quirks)), CredentialFields(case.get("fields", {}))
+    return Target("F", case["model"], case["base_url"], quirks=merged, credential=credential)
 
 
-def check_request(dialect: Dialect, operation: Operation, case: dict[str, Any]) -> None:
-    request = dialect.build(operation, case["payload"], target(case))
+def check_request(dialect: Dialect | str, operation: Operation, case: dict[str, Any]) -> None:
+    """What is built is what the vendor documents."""
+    request = _of(dialect).build(operation, case["payload"], target(case))
     expected = case["request"]
+    assert (json.loads(request.body) if request.body else None) == expected.get("json")
     assert (request.method, request.url) == (expected["method"], expected["url"])
     assert request.headers == expected["headers"]
-    assert (json.loads(request.body) if request.body else None) == expected.get("json")
 
 
-def reply(dialect: Dialect, operation: Operation, case: dict[str, Any]) -> Any:
+def parsed(dialect: Dialect | str, operation: Operation, case: dict[str, Any]) -> Any:
+    """The reply in the vendor's answer."""
     sent = case["reply"]
     body = base64.b64decode(sent["base64"]) if "base64" in sent else json.dumps(sent["json"]).encode()
-    return dialect.parse(operation, 200, sent["headers"], body)
+    return _of(dialect).parse(operation, 200, sent["headers"], body)
 
 
-def check_chat(parsed: Any, case: dict[str, Any]) -> None:
-    assert parsed == case["parsed"]
-    ChatCompletion.model_validate(parsed, strict=True)
+def check_chat(reply: Any, case: dict[str, Any]) -> None:
+    assert reply == case["parsed"]
+    ChatCompletion.model_validate(reply, strict=True)
 
 
 def check_error(dialect: Dialect, operation: Operation, case: dict[str, Any]) -> None:
@@ -105,18 +108,33 @@ def check_every_cut(make: Callable[[], StreamDecoder], data: bytes) -> None:
 
 
 def assembled(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a client of OpenAI's stream puts together; each chunk is checked to be of OpenAI's type."""
-    result: dict[str, Any] = {"content": "", "reasoning": "", "calls": {}, "finish": None, "usage": None}
-    for data in chunks:
-        chunk = ChatCompletionChunk.model_validate(data, strict=True)
-        result["usage"] = chunk.usage.model_dump(exclude_none=True) if chunk.usage else result["usage"]
-        for choice in chunk.choices:
-            result["content"] += choice.delta.content or ""
-            result["reasoning"] += getattr(choice.delta, "reasoning_content", None) or ""
-            result["finish"] = choice.finish_reason or result["finish"]
-            for call in choice.delta.tool_calls or ():
-                assert call.function is not None
-                known = result["calls"].setdefault(call.index, [call.id, call.function.name, ""])
-                known[2] += call.function.arguments or ""
-    result["calls"] = [result["calls"][index] for index in sorted(result["calls"])]
-    return result
+    """One answer of its chunks, put together as OpenAI's own client does it; each chunk is of OpenAI's type."""
+    answer: dict[str, Any] = {"message": {}, "finish_reason": None, "usage": None}
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+        answer |= {"id": chunk["id"], "model": chunk["model"]}
+        if not chunk["choices"]:
+            answer["usage"] = chunk["usage"]
+        for choice in chunk["choices"]:
+            assert choice["index"] == 0
+            answer["message"] = accumulate_delta(answer["message"], choice["delta"])
+            answer["finish_reason"] = choice["finish_reason"] or answer["finish_reason"]
+    return answer
+
+
+def said(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same in short: texts, calls as [id, name, arguments], why it ended, and usage."""
+    answer = assembled(chunks)
+    message = answer["message"]
+    calls = [(call["id"], call["function"]) for call in message.get("tool_calls") or ()]
+    return {
+        "content": message.get("content") or "",
+        "reasoning": message.get("reasoning_content") or "",
+        "calls": [[id, function["name"], function["arguments"]] for id, function in calls],
+        "finish": answer["finish_reason"],
+        "usage": answer["usage"],
+    }
+
+
+def _of(dialect: Dialect | str) -> Dialect:
+    return dialects.get(dialect) if isinstance(dialect, str) else dialect

@@ -20,7 +20,7 @@ from providers.target import CredentialFields, Target
 from providers.upstream import Policy
 from providers.wire import Embeddings, Operation
 from tests.aimock import DIMENSIONS, Aimock
-from tests.providers.dialect_cases import assembled
+from tests.providers.exchanges import assembled
 
 POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -16,7 +16,7 @@ from providers.errors import BadReply, BadRequest, Unsupported, UpstreamError
 from providers.quirks import Quirks
 from providers.target import Target
 from providers.wire import Operation
-from tests.providers.dialect_cases import JSON, check_request, golden, parsed
+from tests.providers.exchanges import JSON, check_request, golden, parsed
 
 anthropic = get("anthropic")
 HI = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -14,7 +14,7 @@ from providers.dialects.anthropic.stream import MessageDecoder
 from providers.errors import BadReply, BadRequest, Overloaded, UpstreamError
 from providers.target import Target
 from providers.wire import Operation
-from tests.providers.dialect_cases import GOLDEN, assembled, decoded, golden
+from tests.providers.exchanges import GOLDEN, assembled, decoded, golden
 
 STREAMS = ["stream_text", "stream_tools", "stream_thinking", "stream_json_tool", "stream_refusal"]
 
@@ -25,7 +25,7 @@ def stream(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_chunks_that_openais_client_puts_together(name: str) -> None:
-    events, decoder, error = decoded(lambda: get("anthropic").decoder(Operation.CHAT), [stream(name)])
+    events, decoder, error = decoded(get("anthropic").decoder(Operation.CHAT), [stream(name)])
     assert (error, decoder.finished) == (None, True)
     expected = golden("anthropic", f"{name}.expected")
     del expected["source"]
@@ -41,11 +41,11 @@ START = {"type": "message_start", "message": {"id": "m", "model": "c", "usage": 
 
 def test_an_error_in_the_stream_comes_after_what_was_said_before_it() -> None:
     failed = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-    events, decoder, error = decoded(MessageDecoder, [lines(START, failed)])
+    events, decoder, error = decoded(MessageDecoder(), [lines(START, failed)])
     assert len(events) == 1
     assert isinstance(error, Overloaded)
     assert not decoder.finished
-    events, _, error = decoded(MessageDecoder, [b'event: error\ndata: {"type": "invalid_request_error"}\n\n'])
+    events, _, error = decoded(MessageDecoder(), [b'event: error\ndata: {"type": "invalid_request_error"}\n\n'])
     assert isinstance(error, BadRequest)
 
 
@@ -56,7 +56,7 @@ def test_thinking_that_is_kept_from_us_can_still_go_back() -> None:
         {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "EqQB"}},
         {"type": "content_block_stop"},
     ]
-    message = assembled(decoded(MessageDecoder, [lines(START, *hidden)])[0])["message"]
+    message = assembled(decoded(MessageDecoder(), [lines(START, *hidden)])[0])["message"]
     assert "reasoning_content" not in message
     payload = {"messages": [{"role": "user", "content": "Hi"}, message]}
     request = get("anthropic").build(Operation.CHAT, payload, Target("F", "claude", "https://h/v1"))
@@ -74,7 +74,7 @@ def test_what_is_new_or_out_of_place_is_passed_over() -> None:
         {"type": "message_delta", "delta": {}},
         {"type": "brand_new"},
     ]
-    events, decoder, error = decoded(MessageDecoder, [lines(START, *odd, {"type": "message_stop"})])
+    events, decoder, error = decoded(MessageDecoder(), [lines(START, *odd, {"type": "message_stop"})])
     assert (error, decoder.finished) == (None, True)
     assert [event["choices"][0]["delta"] for event in events] == [{"role": "assistant", "content": ""}]
 
@@ -106,9 +106,9 @@ events_of_any_shape = st.fixed_dictionaries(
 @given(st.lists(events_of_any_shape, max_size=8))
 def test_no_stream_breaks_it(events: list[dict[str, Any]]) -> None:
     data = lines(*events)
-    whole, decoder, error = decoded(MessageDecoder, [data])
+    whole, decoder, error = decoded(MessageDecoder(), [data])
     assert error is None or isinstance(error, UpstreamError)
-    again, other, same = decoded(MessageDecoder, [data[i : i + 7] for i in range(0, len(data), 7)])
+    again, other, same = decoded(MessageDecoder(), [data[i : i + 7] for i in range(0, len(data), 7)])
     assert (again, other.finished, type(same)) == (whole, decoder.finished, type(error))
 
 

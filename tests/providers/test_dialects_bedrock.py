@@ -15,7 +15,7 @@ from providers import dialects, errors
 from providers.errors import BadReply, BadRequest, ModelNotFound, Unsupported, UpstreamError
 from providers.target import Target
 from providers.wire import Operation, Score
-from tests.providers.exchanges import JSON, check_chat, check_request, golden, reply, target
+from tests.providers.exchanges import JSON, check_chat, check_request, golden, parsed, target
 
 CHATS = ["chat", "tools", "thinking", "structured", "structured_by_tool"]
 EMBEDDINGS = ["embeddings_titan", "embeddings_titan_v1", "embeddings_cohere", "embeddings_cohere_v4"]
@@ -49,7 +49,7 @@ def with_bytes(data: Any) -> Any:
 def test_a_chat_goes_there_and_back(name: str) -> None:
     case = golden("bedrock", name)
     check_request(bedrock, Operation.CHAT, case)
-    check_chat(reply(bedrock, Operation.CHAT, case), case)
+    check_chat(parsed(bedrock, Operation.CHAT, case), case)
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -66,15 +66,15 @@ def test_awss_own_library_would_send_it(name: str, operation: str) -> None:
 def test_embeddings_go_there_and_back(name: str) -> None:
     case = golden("bedrock", name)
     check_request(bedrock, Operation.EMBEDDINGS, case)
-    parsed = reply(bedrock, Operation.EMBEDDINGS, case)
-    assert {"vectors": parsed.vectors, "usage": parsed.usage} == case["parsed"]
+    reply = parsed(bedrock, Operation.EMBEDDINGS, case)
+    assert {"vectors": reply.vectors, "usage": reply.usage} == case["parsed"]
 
 
 @pytest.mark.parametrize("name", ["rerank", "rerank_amazon"])
 def test_a_rerank_goes_there_and_back(name: str) -> None:
     case = golden("bedrock", name)
     check_request(bedrock, Operation.RERANK, case)
-    assert list(reply(bedrock, Operation.RERANK, case)) == [Score(*pair) for pair in case["parsed"]]
+    assert list(parsed(bedrock, Operation.RERANK, case)) == [Score(*pair) for pair in case["parsed"]]
 
 
 @pytest.mark.parametrize("case", golden("bedrock", "errors")["cases"], ids=lambda case: case["name"])

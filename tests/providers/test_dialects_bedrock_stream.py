@@ -15,7 +15,7 @@ from providers.dialects.bedrock.stream import ConverseDecoder
 from providers.errors import BadReply, BadRequest, Overloaded, RateLimited, ServerFailed, UpstreamError
 from providers.target import Target
 from providers.wire import Operation
-from tests.providers.exchanges import assembled, check_cuts, decoded
+from tests.providers.exchanges import check_cuts, decoded, said
 from tests.providers.streams import frame, golden, raw_frame
 
 T = "tooluse_kZJMlvQmRJ6eAyJE5GIl7Q"
@@ -62,7 +62,7 @@ def test_a_stream_is_chunks_that_openais_client_puts_together(name: str) -> None
     events, decoder, error = decoded(get("bedrock").decoder(Operation.CHAT), [STREAMS[name]])
     assert (error, decoder.finished) == (None, True)
     empty = {"content": "", "reasoning": "", "calls": [], "usage": COUNTED}
-    assert assembled(events) == {**empty, **EXPECTED[name]}
+    assert said(events) == {**empty, **EXPECTED[name]}
 
 
 @pytest.mark.parametrize("name", STREAMS)

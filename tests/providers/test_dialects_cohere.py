@@ -54,25 +54,25 @@ def test_a_request_is_built_as_the_vendor_documents_it(name: str, operation: Ope
 @pytest.mark.parametrize("name", CHATS)
 def test_a_chat_reply_is_told_in_openais_words(name: str) -> None:
     case = golden("cohere", name)
-    exchanges.check_chat(exchanges.reply(cohere, Operation.CHAT, case), case)
+    exchanges.check_chat(exchanges.parsed(cohere, Operation.CHAT, case), case)
 
 
 @pytest.mark.parametrize("name", ["embeddings", "embeddings_base64"])
 def test_embeddings_are_vectors_in_the_order_of_the_input(name: str) -> None:
     case = golden("cohere", name)
-    parsed = exchanges.reply(cohere, Operation.EMBEDDINGS, case)
+    parsed = exchanges.parsed(cohere, Operation.EMBEDDINGS, case)
     assert parsed == Embeddings(case["parsed"]["vectors"], usage=case["parsed"]["usage"])
 
 
 def test_a_ranking_is_a_list_of_positions_and_scores() -> None:
-    parsed = exchanges.reply(cohere, Operation.RERANK, golden("cohere", "rerank"))
+    parsed = exchanges.parsed(cohere, Operation.RERANK, golden("cohere", "rerank"))
     assert isinstance(parsed, Ranking)
     assert [list(score) for score in parsed] == golden("cohere", "rerank")["parsed"]
     assert parsed.usage
 
 
 def test_models_are_listed_page_by_page() -> None:
-    parsed = exchanges.reply(cohere, Operation.MODELS, golden("cohere", "models"))
+    parsed = exchanges.parsed(cohere, Operation.MODELS, golden("cohere", "models"))
     assert isinstance(parsed, ModelPage)
     assert [model.id for model in parsed] == golden("cohere", "models")["parsed"]
     assert parsed[1].raw["endpoints"] == ["embed"]
@@ -91,7 +91,7 @@ def test_a_transcription_is_uploaded_as_a_form() -> None:
     found = [[part.get_param("name", header="content-disposition"), part.get_content().strip()] for part in fields]
     assert found == case["fields"]
     assert file.get_content() == b"ID3"
-    assert exchanges.reply(cohere, Operation.TRANSCRIPTION, case) == Transcript(case["parsed"])
+    assert exchanges.parsed(cohere, Operation.TRANSCRIPTION, case) == Transcript(case["parsed"])
 
 
 @pytest.mark.parametrize("case", golden("cohere", "errors")["cases"], ids=lambda case: str(case["status"]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from providers.dialects import get
 from providers.dialects.cohere.stream import ChatDecoder
 from providers.wire import Operation
-from tests.providers.exchanges import GOLDEN, assembled, check_cuts, decoded
+from tests.providers.exchanges import GOLDEN, check_cuts, decoded, said
 
 cohere = get("cohere")
 STREAM = (GOLDEN / "cohere" / "chat_stream.sse").read_bytes()
@@ -20,7 +20,7 @@ TOOLS_STREAM = (GOLDEN / "cohere" / "chat_stream_tools.sse").read_bytes()
 def test_a_stream_decodes_to_chunks_of_openais_type() -> None:
     events, decoder, error = decoded(cohere.decoder(Operation.CHAT), [STREAM])
     assert (error, decoder.finished) == (None, True)
-    whole = assembled(events)
+    whole = said(events)
     assert (whole["content"], whole["reasoning"], whole["finish"]) == ("LLM ist groß", "Sea first.", "stop")
     assert whole["usage"] == {"prompt_tokens": 3, "completion_tokens": 15, "total_tokens": 18}
     assert {event["id"] for event in events} == {"29f14a5a"}
@@ -33,7 +33,7 @@ def test_a_stream_decodes_to_chunks_of_openais_type() -> None:
 def test_streamed_tool_calls_are_numbered_from_zero() -> None:
     events, decoder, error = decoded(ChatDecoder(), [TOOLS_STREAM])
     assert (error, decoder.finished) == (None, True)
-    whole = assembled(events)
+    whole = said(events)
     assert (whole["content"], whole["finish"]) == ("I will look.", "tool_calls")
     assert [(call[0], call[1], json.loads(call[2])) for call in whole["calls"]] == [
         ("get_weather_a", "get_weather", {"location": "Toronto"}),

@@ -93,7 +93,7 @@ def test_a_host_named_api_keeps_its_name() -> None:
 
 def test_a_ranking_is_a_list_of_positions_and_scores() -> None:
     case = golden("dashscope", "rerank")
-    parsed = exchanges.reply(dashscope, Operation.RERANK, case)
+    parsed = exchanges.parsed(dashscope, Operation.RERANK, case)
     assert isinstance(parsed, Ranking)
     assert [list(score) for score in parsed] == case["parsed"]
     assert parsed.usage == case["usage"]
@@ -102,13 +102,13 @@ def test_a_ranking_is_a_list_of_positions_and_scores() -> None:
 @pytest.mark.parametrize("name", ["transcription_qwen", "transcription_fun"])
 def test_a_transcript_is_its_text(name: str) -> None:
     case = golden("dashscope", name)
-    assert exchanges.reply(dashscope, Operation.TRANSCRIPTION, case) == Transcript(case["parsed"], case["usage"])
+    assert exchanges.parsed(dashscope, Operation.TRANSCRIPTION, case) == Transcript(case["parsed"], case["usage"])
 
 
 @pytest.mark.parametrize("name", ["ocr", "ocr_asked", "ocr_schema"])
 def test_a_picture_becomes_a_document_of_one_page(name: str) -> None:
     case = golden("dashscope", name)
-    assert exchanges.reply(dashscope, Operation.OCR, case) == Document(case["parsed"], case["usage"])
+    assert exchanges.parsed(dashscope, Operation.OCR, case) == Document(case["parsed"], case["usage"])
 
 
 def test_a_picture_without_text_is_an_empty_page() -> None:

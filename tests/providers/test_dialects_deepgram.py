@@ -51,7 +51,7 @@ def test_a_request_is_raw_audio_with_a_query() -> None:
 
 def test_a_transcript_is_the_likeliest_text_and_the_length_is_told() -> None:
     case = golden("deepgram", "transcription")
-    assert exchanges.reply(deepgram, ASR, case) == Transcript(case["parsed"], case["usage"])
+    assert exchanges.parsed(deepgram, ASR, case) == Transcript(case["parsed"], case["usage"])
 
 
 @pytest.mark.parametrize(

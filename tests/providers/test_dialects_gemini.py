@@ -16,7 +16,7 @@ from providers.errors import BadReply, BadRequest, ContentFiltered, ModelNotFoun
 from providers.quirks import Quirks
 from providers.target import Target
 from providers.wire import Embeddings, Operation
-from tests.providers.dialect_cases import JSON, check_request, golden, parsed
+from tests.providers.exchanges import JSON, check_request, golden, parsed
 
 gemini = get("gemini")
 HI = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -13,7 +13,7 @@ from providers.dialects import get
 from providers.dialects.gemini.stream import MAX_CANDIDATES, ContentDecoder
 from providers.errors import BadReply, ContentFiltered, Overloaded, UpstreamError
 from providers.wire import Operation
-from tests.providers.dialect_cases import GOLDEN, assembled, decoded, golden
+from tests.providers.exchanges import GOLDEN, assembled, decoded, golden
 
 STREAMS = ["stream_text", "stream_thinking", "stream_tools", "stream_safety"]
 
@@ -28,7 +28,7 @@ def lines(*events: Any) -> bytes:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_chunks_that_openais_client_puts_together(name: str) -> None:
-    events, decoder, error = decoded(lambda: get("gemini").decoder(Operation.CHAT), [stream(name)])
+    events, decoder, error = decoded(get("gemini").decoder(Operation.CHAT), [stream(name)])
     assert (error, decoder.finished) == (None, True)
     expected = golden("gemini", f"{name}.expected")
     del expected["source"]
@@ -40,28 +40,28 @@ SAID = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}
 
 def test_an_error_in_the_stream_comes_after_what_was_said_before_it() -> None:
     busy = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
-    events, decoder, error = decoded(ContentDecoder, [lines(SAID, busy)])
+    events, decoder, error = decoded(ContentDecoder(), [lines(SAID, busy)])
     assert (len(events), decoder.finished) == (2, False)
     assert isinstance(error, Overloaded)
 
 
 def test_an_answer_that_failed_is_an_error_after_what_it_said() -> None:
     failed = {"candidates": [{**SAID["candidates"][0], "finishReason": "MALFORMED_FUNCTION_CALL"}]}
-    events, decoder, error = decoded(ContentDecoder, [lines(failed, SAID)])
+    events, decoder, error = decoded(ContentDecoder(), [lines(failed, SAID)])
     assert events[-1]["choices"][0]["delta"] == {"content": "Hi"}
     assert isinstance(error, BadReply)
     assert not decoder.finished
 
 
 def test_a_prompt_that_is_blocked_is_a_matter_of_content() -> None:
-    _, _, error = decoded(ContentDecoder, [lines({"promptFeedback": {"blockReason": "SAFETY"}})])
+    _, _, error = decoded(ContentDecoder(), [lines({"promptFeedback": {"blockReason": "SAFETY"}})])
     assert isinstance(error, ContentFiltered)
 
 
 def test_every_candidate_must_end() -> None:
     two = {"candidates": [{"index": 0, "finishReason": "STOP"}, {"index": 1}]}
-    assert not decoded(ContentDecoder, [lines(two)])[1].finished
-    assert decoded(ContentDecoder, [lines(two, {"candidates": [{"index": 1, "finishReason": "STOP"}]})])[1].finished
+    assert not decoded(ContentDecoder(), [lines(two)])[1].finished
+    assert decoded(ContentDecoder(), [lines(two, {"candidates": [{"index": 1, "finishReason": "STOP"}]})])[1].finished
 
 
 fields = st.sampled_from(["candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall"]) | (
@@ -85,9 +85,9 @@ candidates = st.fixed_dictionaries(
 )
 def test_no_stream_breaks_it(events: list[dict[str, Any]]) -> None:
     data = lines(*events)
-    whole, decoder, error = decoded(ContentDecoder, [data])
+    whole, decoder, error = decoded(ContentDecoder(), [data])
     assert error is None or isinstance(error, UpstreamError)
-    again, other, same = decoded(ContentDecoder, [data[i : i + 7] for i in range(0, len(data), 7)])
+    again, other, same = decoded(ContentDecoder(), [data[i : i + 7] for i in range(0, len(data), 7)])
     assert (again, other.finished, type(same)) == (whole, decoder.finished, type(error))
 
 

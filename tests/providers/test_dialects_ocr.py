@@ -83,7 +83,7 @@ def test_those_that_take_uploads_are_sent_a_form(name: str) -> None:
 @pytest.mark.parametrize(("dialect", "name"), [*WIRES, *((name, "ocr") for name in FORM_NAMES)])
 def test_an_answer_is_the_markdown_of_each_page(dialect: str, name: str) -> None:
     case = case_of(dialect, name)
-    reply: Document = exchanges.reply(get(dialect), OCR, case)
+    reply: Document = exchanges.parsed(get(dialect), OCR, case)
     assert reply == Document(case["parsed"], case["usage"], case["answered_by"])
     assert (list(reply), len(reply)) == (case["parsed"], len(case["parsed"]))
     assert reply.text == "\n\n".join(page for page in case["parsed"] if page)

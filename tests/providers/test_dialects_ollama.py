@@ -40,15 +40,15 @@ def test_a_request_is_built_as_the_vendor_documents_it(name: str, operation: Ope
 @pytest.mark.parametrize("name", CHATS)
 def test_a_chat_reply_is_told_in_openais_words(name: str) -> None:
     case = golden("ollama", name)
-    exchanges.check_chat(exchanges.reply(ollama, Operation.CHAT, case), case)
+    exchanges.check_chat(exchanges.parsed(ollama, Operation.CHAT, case), case)
 
 
 def test_calls_without_an_id_get_one_that_is_theirs_alone() -> None:
     case = golden("ollama", "chat_tools")
-    first, second = (exchanges.reply(ollama, Operation.CHAT, case) for _ in range(2))
+    first, second = (exchanges.parsed(ollama, Operation.CHAT, case) for _ in range(2))
     assert first == second
     case["reply"]["json"]["created_at"] = "2024-07-22T20:33:29.000000Z"
-    third = exchanges.reply(ollama, Operation.CHAT, case)
+    third = exchanges.parsed(ollama, Operation.CHAT, case)
     ids = [call["id"] for reply in (first, third) for call in reply["choices"][0]["message"]["tool_calls"]]
     assert len({*ids}) == 3  # one was given by the server, twice
     assert first["id"] != third["id"]
@@ -56,19 +56,19 @@ def test_calls_without_an_id_get_one_that_is_theirs_alone() -> None:
 
 def test_embeddings_are_vectors_in_the_order_of_the_input() -> None:
     case = golden("ollama", "embeddings")
-    parsed = exchanges.reply(ollama, Operation.EMBEDDINGS, case)
+    parsed = exchanges.parsed(ollama, Operation.EMBEDDINGS, case)
     assert parsed == Embeddings(case["parsed"]["vectors"], usage=case["parsed"]["usage"], model="all-minilm")
 
 
 def test_models_are_listed_with_their_whole_entry() -> None:
-    parsed = exchanges.reply(ollama, Operation.MODELS, golden("ollama", "models"))
+    parsed = exchanges.parsed(ollama, Operation.MODELS, golden("ollama", "models"))
     assert [model.id for model in parsed] == golden("ollama", "models")["parsed"]
     assert parsed[0].raw["details"]["family"] == "llama"
 
 
 def test_a_model_tells_what_it_can_do() -> None:
     case = golden("ollama", "show")
-    assert exchanges.reply(ollama, Operation.MODELS, case) == [RemoteModel("", raw=case["reply"]["json"])]
+    assert exchanges.parsed(ollama, Operation.MODELS, case) == [RemoteModel("", raw=case["reply"]["json"])]
 
 
 @pytest.mark.parametrize("case", golden("ollama", "errors")["cases"], ids=lambda case: str(case["status"]))

@@ -13,7 +13,7 @@ from providers.dialects.ollama.stream import ChatDecoder
 from providers.errors import BadReply, UpstreamError
 from providers.wire import Operation
 from tests.providers import exchanges
-from tests.providers.exchanges import GOLDEN, assembled, check_cuts, decoded
+from tests.providers.exchanges import GOLDEN, check_cuts, decoded, said
 
 ollama = get("ollama")
 STREAM = (GOLDEN / "ollama" / "chat_stream.ndjson").read_bytes()
@@ -23,7 +23,7 @@ TOOLS_STREAM = (GOLDEN / "ollama" / "chat_stream_tools.ndjson").read_bytes()
 def test_a_stream_decodes_to_chunks_of_openais_type() -> None:
     events, decoder, error = decoded(ollama.decoder(Operation.CHAT), [STREAM])
     assert (error, decoder.finished) == (None, True)
-    whole = assembled(events)
+    whole = said(events)
     assert (whole["content"], whole["reasoning"], whole["finish"]) == ("Größe zählt", "The sky is…", "stop")
     assert whole["usage"] == {"prompt_tokens": 26, "completion_tokens": 282, "total_tokens": 308}
     assert {event["model"] for event in events} == {"qwen3"}
@@ -34,7 +34,7 @@ def test_a_stream_decodes_to_chunks_of_openais_type() -> None:
 def test_streamed_tool_calls_are_numbered_through() -> None:
     events, _, error = decoded(ChatDecoder(), [TOOLS_STREAM])
     assert error is None
-    whole = assembled(events)
+    whole = said(events)
     assert (whole["content"], whole["finish"]) == ("Let me look.", "tool_calls")
     assert [json.loads(call[2])["city"] for call in whole["calls"]] == ["Tokyo", "Paris", "Oslo"]
     assert whole["calls"][1][0] == "call_b"
@@ -50,7 +50,7 @@ def test_lines_may_end_otherwise(stream: bytes) -> None:
 def test_an_error_in_the_stream_comes_after_the_events_before_it() -> None:
     first = STREAM.split(b"\n")[0]
     events, decoder, error = decoded(ChatDecoder(), [first + b'\n{"error":"an error was encountered"}\n'])
-    assert assembled(events)["reasoning"] == "The sky "
+    assert said(events)["reasoning"] == "The sky "
     assert isinstance(error, UpstreamError)
     assert not decoder.finished
     assert "an error was encountered" in str(error)

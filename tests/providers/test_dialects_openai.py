@@ -7,7 +7,6 @@ import json
 import struct
 from email.parser import BytesParser
 from email.policy import HTTP
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,22 +23,17 @@ from providers.errors import (
     BadRequest,
     Unsupported,
 )
-from providers.quirks import Quirks
 from providers.target import Target
 from providers.wire import Embeddings, Operation, Ranking, RemoteModel, Speech, Transcript
+from tests.providers import exchanges
+from tests.providers.exchanges import JSON
 
-GOLDEN = Path(__file__).parent / "golden" / "openai"
-JSON = {"content-type": "application/json"}
 openai = get("openai")
 
 
 def golden(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
+    loaded: dict[str, Any] = exchanges.golden("openai", name)
     return loaded
-
-
-def target(case: dict[str, Any], **quirks: Any) -> Target:
-    return Target("F", case["model"], case["base_url"], quirks=Quirks.from_data(quirks))
 
 
 @pytest.mark.parametrize(
@@ -54,18 +48,11 @@ def target(case: dict[str, Any], **quirks: Any) -> Target:
     ],
 )
 def test_a_request_is_built_as_the_vendor_documents_it(name: str, operation: Operation) -> None:
-    case = golden(name)
-    request = openai.build(operation, case["payload"], target(case))
-    expected = case["request"]
-    assert (request.method, request.url) == (expected["method"], expected["url"])
-    assert request.headers == expected["headers"]
-    assert (json.loads(request.body) if request.body else None) == expected.get("json")
+    exchanges.check_request(openai, operation, golden(name))
 
 
 def reply(name: str, operation: Operation) -> Any:
-    sent = golden(name)["reply"]
-    body = base64.b64decode(sent["base64"]) if "base64" in sent else json.dumps(sent["json"]).encode()
-    return openai.parse(operation, 200, sent["headers"], body)
+    return exchanges.parsed(openai, operation, golden(name))
 
 
 def test_a_chat_reply_keeps_everything_and_parses_as_openais_type() -> None:
@@ -111,9 +98,9 @@ def test_a_transcription_is_uploaded_as_a_form_and_parses_as_openais_type() -> N
     case = golden("transcription")
     audio = base64.b64decode(case["file_base64"])
     payload = {"file": audio, **case["payload"]}
-    request = openai.build(Operation.TRANSCRIPTION, payload, target(case))
+    request = openai.build(Operation.TRANSCRIPTION, payload, exchanges.target(case))
     assert (request.method, request.url) == (case["request"]["method"], case["request"]["url"])
-    assert request == openai.build(Operation.TRANSCRIPTION, payload, target(case))
+    assert request == openai.build(Operation.TRANSCRIPTION, payload, exchanges.target(case))
     head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
     form = BytesParser(policy=HTTP).parsebytes(head + (request.body or b""))
     *fields, file = list(form.iter_parts())
@@ -155,7 +142,9 @@ def test_quirks_change_the_request() -> None:
         "params": {"rename": {"max_tokens": "max_completion_tokens"}, "drop": ["seed"]},
     }
     payload = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "seed": 7, "model": "someone-elses"}
-    request = openai.build(Operation.CHAT, payload, target({"model": "big", "base_url": "https://h"}, **quirks))
+    request = openai.build(
+        Operation.CHAT, payload, exchanges.target({"model": "big", "base_url": "https://h"}, **quirks)
+    )
     assert request.url == "https://h/v2/talk"
     assert json.loads(request.body or b"") == {
         "model": "upstream-big",

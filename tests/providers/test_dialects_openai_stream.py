@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
-from providers.dialects.base import StreamDecoder
 from providers.dialects.openai.chat import ChatDecoder
-from providers.errors import BadReply, Overloaded, UpstreamError
+from providers.errors import BadReply, Overloaded
+from tests.providers import exchanges
 
-GOLDEN = Path(__file__).parent / "golden" / "openai"
-STREAM = (GOLDEN / "chat_stream.sse").read_bytes()
+STREAM = (exchanges.GOLDEN / "openai" / "chat_stream.sse").read_bytes()
 
 
-def decoded(pieces: list[bytes], **options: int) -> tuple[list[dict[str, Any]], StreamDecoder, UpstreamError | None]:
-    decoder = ChatDecoder(**options)
-    events: list[dict[str, Any]] = []
-    try:
-        for piece in pieces:
-            events += decoder.feed(piece)
-        events += decoder.close()
-    except UpstreamError as error:
-        return events, decoder, error
-    return events, decoder, None
+def decoded(pieces: list[bytes], **options: int) -> exchanges.Outcome:
+    return exchanges.decoded(ChatDecoder(**options), pieces)
 
 
 def test_a_stream_decodes_to_chunks_of_openais_type() -> None:

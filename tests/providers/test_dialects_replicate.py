@@ -49,7 +49,7 @@ def prompt(*messages: tuple[str, Any], **params: Any) -> Any:
 def test_a_chat_is_sent_and_read_as_documented() -> None:
     case = golden("replicate", "chat")
     exchanges.check_request(replicate, Operation.CHAT, case)
-    exchanges.check_chat(exchanges.reply(replicate, Operation.CHAT, case), case)
+    exchanges.check_chat(exchanges.parsed(replicate, Operation.CHAT, case), case)
 
 
 @pytest.mark.parametrize("name", ["embeddings_batch", "embeddings_texts"])
@@ -57,7 +57,7 @@ def test_embeddings_are_sent_as_each_model_of_the_row_takes_them(name: str) -> N
     case = golden("replicate", name)
     case["quirks"] = dict(quirks_of(case["model"]).data)
     exchanges.check_request(replicate, Operation.EMBEDDINGS, case)
-    parsed = exchanges.reply(replicate, Operation.EMBEDDINGS, case)
+    parsed = exchanges.parsed(replicate, Operation.EMBEDDINGS, case)
     assert isinstance(parsed, Embeddings)
     assert parsed.vectors == case["parsed"]
     assert parsed.usage is None

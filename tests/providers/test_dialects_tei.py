@@ -47,19 +47,19 @@ def test_a_request_is_built_as_documented(name: str, operation: Operation) -> No
 @pytest.mark.parametrize("name", ["embeddings", "embeddings_prompt"])
 def test_embeddings_are_vectors_in_the_order_of_the_input(name: str) -> None:
     case = golden("tei", name)
-    assert exchanges.reply(tei, Operation.EMBEDDINGS, case) == Embeddings(case["parsed"])
+    assert exchanges.parsed(tei, Operation.EMBEDDINGS, case) == Embeddings(case["parsed"])
 
 
 def test_a_ranking_is_a_list_of_positions_and_scores() -> None:
     case = golden("tei", "rerank")
-    parsed = exchanges.reply(tei, Operation.RERANK, case)
+    parsed = exchanges.parsed(tei, Operation.RERANK, case)
     assert isinstance(parsed, Ranking)
     assert [list(score) for score in parsed] == case["parsed"]
 
 
 def test_the_one_model_is_listed_with_its_limits() -> None:
     case = golden("tei", "models")
-    (model,) = exchanges.reply(tei, Operation.MODELS, case)
+    (model,) = exchanges.parsed(tei, Operation.MODELS, case)
     assert ([model.id], model.raw["max_input_length"]) == (case["parsed"], 512)
 
 

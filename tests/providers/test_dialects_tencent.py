@@ -76,7 +76,7 @@ def test_a_request_is_built_as_documented(name: str) -> None:
 @pytest.mark.parametrize("name", ["sentence", "status"])
 def test_a_transcript_is_its_text_without_times(name: str) -> None:
     found = golden("tencent", name)
-    assert exchanges.reply(tencent, ASR, found) == Transcript(found["parsed"], found["usage"])
+    assert exchanges.parsed(tencent, ASR, found) == Transcript(found["parsed"], found["usage"])
 
 
 def test_silence_is_an_empty_transcript() -> None:

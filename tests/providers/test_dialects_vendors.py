@@ -61,7 +61,7 @@ def test_a_request_is_built_as_the_vendor_documents_it(dialect: str, name: str) 
 def test_a_row_bends_the_openai_format_to_its_vendors(name: str, operation: Operation) -> None:
     case = golden("openai", name)
     exchanges.check_request(openai, operation, case)
-    parsed = exchanges.reply(openai, operation, case)
+    parsed = exchanges.parsed(openai, operation, case)
     assert [list(item) for item in parsed] == case["parsed"]
     assert parsed.usage
 
@@ -79,7 +79,7 @@ nvidia = get("nvidia")
 
 def test_logits_become_scores_between_zero_and_one() -> None:
     case = golden("nvidia", "rerank")
-    parsed = exchanges.reply(nvidia, Operation.RERANK, case)
+    parsed = exchanges.parsed(nvidia, Operation.RERANK, case)
     assert isinstance(parsed, Ranking)
     assert [[score.position, round(score.score, 5)] for score in parsed] == case["parsed"]
     assert parsed.usage == {"prompt_tokens": 60, "total_tokens": 60}
@@ -141,7 +141,7 @@ perplexity, fish_audio = get("perplexity"), get("fish_audio")
 @pytest.mark.parametrize("name", ["embeddings", "embeddings_contextualized"])
 def test_signed_bytes_become_vectors_in_the_order_of_the_input(name: str) -> None:
     case = golden("perplexity", name)
-    parsed = exchanges.reply(perplexity, Operation.EMBEDDINGS, case)
+    parsed = exchanges.parsed(perplexity, Operation.EMBEDDINGS, case)
     assert parsed == Embeddings(case["parsed"], case["reply"]["json"]["usage"], case["model"])
 
 
@@ -165,7 +165,7 @@ def test_other_vectors_than_perplexitys_are_a_bad_reply(data: Any) -> None:
 @pytest.mark.parametrize("name", ["voyage", "ark"])
 def test_vectors_are_read_wherever_they_stand(name: str) -> None:
     case = golden(name, "embeddings")
-    parsed = exchanges.reply(get(name), Operation.EMBEDDINGS, case)
+    parsed = exchanges.parsed(get(name), Operation.EMBEDDINGS, case)
     assert parsed == Embeddings(case["parsed"], case["reply"]["json"]["usage"], case["model"])
 
 
@@ -182,7 +182,7 @@ def test_ark_makes_one_vector_of_a_call() -> None:
 def test_speech_is_bytes_with_a_media_type() -> None:
     case = golden("fish_audio", "speech")
     expected = case["parsed"]
-    parsed = exchanges.reply(fish_audio, Operation.SPEECH, case)
+    parsed = exchanges.parsed(fish_audio, Operation.SPEECH, case)
     assert parsed == Speech(base64.b64decode(expected["base64"]), expected["media_type"])
 
 

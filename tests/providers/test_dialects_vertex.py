@@ -21,7 +21,7 @@ from providers.errors import BadReply, ModelNotFound, Overloaded, Unsupported, U
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
 from providers.wire import Embeddings, Operation
-from tests.providers.dialect_cases import GOLDEN, JSON, assembled, check_request, decoded, golden, parsed
+from tests.providers.exchanges import GOLDEN, JSON, assembled, check_request, decoded, golden, parsed
 
 vertex = get("vertex")
 FIELDS = {"google_project_id": "project-1", "google_region": "global"}
@@ -117,7 +117,7 @@ def test_without_project_and_region_nothing_is_sent(fields: dict[str, str]) -> N
 @pytest.mark.parametrize("name", ["stream_gemini", "stream_claude"])
 def test_a_stream_is_chunks_that_openais_client_puts_together(name: str) -> None:
     data = (GOLDEN / "vertex" / f"{name}.sse").read_bytes()
-    events, decoder, error = decoded(lambda: vertex.decoder(Operation.CHAT), [data])
+    events, decoder, error = decoded(vertex.decoder(Operation.CHAT), [data])
     assert (error, decoder.finished) == (None, True)
     expected = golden("vertex", f"{name}.expected")
     del expected["source"]
@@ -128,8 +128,8 @@ def test_a_stream_is_chunks_that_openais_client_puts_together(name: str) -> None
 def test_a_stream_is_that_of_the_models_own_wire_format(path: str) -> None:
     with open(path, "rb") as file:
         data = file.read()
-    theirs, decoder, _ = decoded(STREAMS[path], [data])
-    ours, either, error = decoded(lambda: vertex.decoder(Operation.CHAT), [data])
+    theirs, decoder, _ = decoded(STREAMS[path](), [data])
+    ours, either, error = decoded(vertex.decoder(Operation.CHAT), [data])
     assert (ours, either.finished, error) == (theirs, decoder.finished, None)
     assert either.finished
 
@@ -138,7 +138,7 @@ def test_an_error_may_be_the_first_event() -> None:
     busy = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
     told = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
     for data in (b"data: " + json.dumps({"error": busy}).encode() + b"\n\n", told, told.partition(b"\n")[2]):
-        events, decoder, error = decoded(AnyDecoder, [data])
+        events, decoder, error = decoded(AnyDecoder(), [data])
         assert (events, decoder.finished) == ([], False)
         assert isinstance(error, Overloaded)
 
@@ -146,12 +146,12 @@ def test_an_error_may_be_the_first_event() -> None:
 def test_googles_own_events_in_a_claude_stream_are_passed_over() -> None:
     data = (GOLDEN / "anthropic" / "stream_text.sse").read_bytes()
     noted = b'event: vertex_event\ndata: {"type": "vertex_event", "usage": {}}\n\n'
-    assert decoded(AnyDecoder, [noted + data])[0] == decoded(MessageDecoder, [data])[0]
+    assert decoded(AnyDecoder(), [noted + data])[0] == decoded(MessageDecoder(), [data])[0]
 
 
 def test_what_is_no_stream_is_told() -> None:
     for data in (b"<html>Welcome</html>", b"{}", b"data: [\n\n", b": only a comment\n\n"):
-        _, decoder, error = decoded(AnyDecoder, [data])
+        _, decoder, error = decoded(AnyDecoder(), [data])
         assert not decoder.finished
         assert isinstance(error, BadReply)
     with pytest.raises(BadReply, match="too large"):
@@ -192,7 +192,7 @@ def test_no_reply_breaks_it(reply: dict[str, Any], content: list[Any]) -> None:
 @given(st.lists(st.dictionaries(names, values, max_size=3)), st.sampled_from([b"", b"event: x\n"]))
 def test_no_stream_breaks_it(events: list[dict[str, Any]], name: bytes) -> None:
     data = b"".join(name + b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
-    whole, decoder, error = decoded(AnyDecoder, [data])
+    whole, decoder, error = decoded(AnyDecoder(), [data])
     assert error is None or isinstance(error, UpstreamError)
-    again, other, same = decoded(AnyDecoder, [data[i : i + 7] for i in range(0, len(data), 7)])
+    again, other, same = decoded(AnyDecoder(), [data[i : i + 7] for i in range(0, len(data), 7)])
     assert (again, other.finished, type(same)) == (whole, decoder.finished, type(error))

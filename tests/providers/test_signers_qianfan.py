@@ -189,7 +189,7 @@ def test_what_else_the_exchange_may_answer(
 def test_the_row_speaks_openais_format(name: str, operation: Operation) -> None:
     case = golden("openai", name)
     exchanges.check_request(openai, operation, case)
-    parsed = exchanges.reply(openai, operation, case)
+    parsed = exchanges.parsed(openai, operation, case)
     assert [list(item) for item in parsed] == case["parsed"]
     assert parsed.usage == case["reply"]["json"]["usage"]
 
