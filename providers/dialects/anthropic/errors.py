@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from providers.dialects.bodies import Problem, media_type, read_problem, unexpected
+from providers.dialects.bodies import Problem, read_problem
 from providers.dialects.failures import Kind, classify, classify_body, make, retry_after_s
+from providers.dialects.openai import errors
 from providers.errors import ModelNotFound, PermissionDenied, QuotaExceeded, UpstreamError
 
 _NO_CREDIT = re.compile(
@@ -38,11 +39,9 @@ def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise the error that this answer stands for, if it is not a success."""
     if not 200 <= status < 300:
         problem = read_problem(body)
-        if (kind := _kind(problem)) is None:
-            raise classify(status, headers, body)
-        raise make(kind, problem, status=status, retry_after_s=retry_after_s(headers))
-    if media_type(headers) == "text/html":
-        raise unexpected("A web page came instead of an answer of the API.", headers, body)
+        if kind := _kind(problem):
+            raise make(kind, problem, status=status, retry_after_s=retry_after_s(headers))
+    errors.raise_for(status, headers, body)
 
 
 def in_success(data: bytes) -> UpstreamError:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 import orjson
 
-from providers.dialects.bodies import Problem, loads, media_type, read_problem, unexpected, words
+from providers.dialects.bodies import Problem, loads, read_problem, words
 from providers.dialects.failures import Kind, classify, make, retry_after_s
+from providers.dialects.openai import errors
 from providers.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -68,14 +69,11 @@ _HINTS = {
 
 def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise the error that this answer stands for, if it is not a success."""
-    if 200 <= status < 300:
-        if media_type(headers) == "text/html":
-            raise unexpected("A web page came instead of an answer of the API.", headers, body)
-        return
-    name = _plain(headers.get("x-amzn-errortype", "")) or _named_in(body)
-    if name in _KINDS:
-        raise _error(name, status, _said(body), retry_after_s(headers))
-    raise classify(status, headers, body)
+    if not 200 <= status < 300:
+        name = _plain(headers.get("x-amzn-errortype", "")) or _named_in(body)
+        if name in _KINDS:
+            raise _error(name, status, _said(body), retry_after_s(headers))
+    errors.raise_for(status, headers, body)
 
 
 def in_stream(name: str, body: bytes) -> UpstreamError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from providers.dialects.bodies import loads, media_type, read_problem, unexpected
-from providers.dialects.failures import classify, make, retry_after_s
+from providers.dialects.bodies import loads, read_problem
+from providers.dialects.failures import make, retry_after_s
+from providers.dialects.openai import errors
 from providers.errors import AuthenticationFailed, ModelNotFound, QuotaExceeded, TimedOut, UpstreamError
 
 _MONTHLY = re.compile(r"calls? ?(?:/|per|a) ?month|monthly|billing|spend(?:ing)? limit", re.I)
@@ -14,14 +15,9 @@ _MONTHLY = re.compile(r"calls? ?(?:/|per|a) ?month|monthly|billing|spend(?:ing)?
 
 def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise the error that this answer stands for, if it is not a success. An error's body is `{"message": …}`."""
-    if 200 <= status < 300:
-        if media_type(headers) == "text/html":
-            raise unexpected("A web page came instead of an answer of the API.", headers, body)
-        return
-    kind = _kind(status, body)
-    if kind is None:
-        raise classify(status, headers, body)
-    raise make(kind, read_problem(body), status=status, retry_after_s=retry_after_s(headers))
+    if not 200 <= status < 300 and (kind := _kind(status, body)):
+        raise make(kind, read_problem(body), status=status, retry_after_s=retry_after_s(headers))
+    errors.raise_for(status, headers, body)
 
 
 def _kind(status: int, body: bytes) -> type[UpstreamError] | None:

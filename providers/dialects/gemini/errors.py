@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providers.dialects.bodies import Problem, loads, media_type, read_problem, unexpected
+from providers.dialects.bodies import Problem, loads, read_problem
 from providers.dialects.failures import MAX_RETRY_AFTER_S, Kind, classify, classify_body, make, retry_after_s
+from providers.dialects.openai import errors
 from providers.errors import (
     AuthenticationFailed,
     ContextLengthExceeded,
@@ -47,12 +48,10 @@ def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise the error that this answer stands for, if it is not a success."""
     if not 200 <= status < 300:
         problem = read_problem(body)
-        if (kind := _kind(problem, body)) is None:
-            raise classify(status, headers, body)
-        wait = retry_after_s(headers)
-        raise make(kind, problem, status=status, retry_after_s=_retry_delay(body) if wait is None else wait)
-    if media_type(headers) == "text/html":
-        raise unexpected("A web page came instead of an answer of the API.", headers, body)
+        if kind := _kind(problem, body):
+            wait = retry_after_s(headers)
+            raise make(kind, problem, status=status, retry_after_s=_retry_delay(body) if wait is None else wait)
+    errors.raise_for(status, headers, body)
 
 
 def in_success(data: bytes) -> UpstreamError:

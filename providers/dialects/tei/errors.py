@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from providers.dialects.bodies import media_type, read_problem, unexpected
-from providers.dialects.failures import classify, make
+from providers.dialects.bodies import read_problem
+from providers.dialects.failures import make
+from providers.dialects.openai import errors
 from providers.errors import (
     BadRequest,
     ContextLengthExceeded,
@@ -25,15 +26,11 @@ _OTHER_KIND = re.compile(r"\bmodel is not an? .{0,40}\bmodel\b|\bis not supporte
 
 def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise the error that this answer stands for, if it is not a success."""
-    if 200 <= status < 300:
-        if media_type(headers) == "text/html":
-            raise unexpected("A web page came instead of an answer of the API.", headers, body)
-        return
-    problem = read_problem(body)
-    kind = _kind(status, problem.message)
-    if kind is None or not problem.structured:
-        raise classify(status, headers, body)
-    raise make(kind, problem, status=status)
+    if not 200 <= status < 300:
+        problem = read_problem(body)
+        if problem.structured and (kind := _kind(status, problem.message)):
+            raise make(kind, problem, status=status)
+    errors.raise_for(status, headers, body)
 
 
 def _kind(status: int, message: str) -> type[UpstreamError] | None:
