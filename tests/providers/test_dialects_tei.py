@@ -90,7 +90,7 @@ def test_a_proxys_path_is_kept_and_a_broken_url_told() -> None:
         (Operation.EMBEDDINGS, {"input": "a", "late_chunking": True}, Unsupported),
         (Operation.RERANK, {"query": "a", "documents": []}, BadRequest),
         (Operation.RERANK, {"query": ["a"], "documents": ["b"]}, BadRequest),
-        (Operation.RERANK, {"query": "a", "documents": [{"text": "b"}]}, BadRequest),
+        (Operation.RERANK, {"query": "a", "documents": [{"image": "b"}]}, BadRequest),
         (Operation.CHAT, {"messages": []}, Unsupported),
     ],
 )

@@ -10,7 +10,7 @@ from providers.dialects.bodies import load_object, unexpected
 from providers.dialects.cohere import paths
 from providers.dialects.failures import classify_body
 from providers.dialects.vectors import read_texts, read_vector
-from providers.dialects.vocabulary import bad, put, refuse_others
+from providers.dialects.vocabulary import bad, put, put_same, refuse_others
 from providers.target import Target
 from providers.wire import Embeddings, Operation, UpstreamRequest
 
@@ -28,7 +28,8 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
         "input_type": input_type(asked, payload),
         "embedding_types": ["base64" if asked.get("encoding_format") == "base64" else "float"],
     }
-    put(body, output_dimension=asked.get("dimensions"), **{name: asked.get(name) for name in _NATIVE})
+    put(body, output_dimension=asked.get("dimensions"))
+    put_same(body, asked, _NATIVE)
     return json_request(paths.url(target, Operation.EMBEDDINGS, "/v2/embed"), body)
 
 

@@ -7,31 +7,25 @@ from typing import Any
 
 import orjson
 
-from providers.dialects.base import json_request, require
+from providers.dialects.base import json_request
 from providers.dialects.bodies import load_object, unexpected
 from providers.dialects.dashscope import paths
 from providers.dialects.dashscope.errors import output
 from providers.dialects.openai import rerank
-from providers.dialects.vocabulary import bad, count, put, refuse_others
+from providers.dialects.rankings import read_request
+from providers.dialects.vocabulary import count, put
 from providers.target import Target
 from providers.wire import Operation, Ranking, UpstreamRequest
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     """`instruct` says what is relevant, for models that take instructions."""
-    require(payload, "query", "documents")
-    asked = target.quirks.apply_params(Operation.RERANK, payload)
-    refuse_others(asked, {"query", "documents", "top_n", "return_documents", "instruct"}, "dashscope")
-    documents = asked["documents"]
-    if not isinstance(asked["query"], str) or not isinstance(documents, list):
-        raise bad("The query is a text, and the documents are a list of texts.")
-    if not all(isinstance(document, str) for document in documents):
-        raise bad("A document is not a text.")
+    asked, query, documents = read_request(payload, target, ("instruct",), "dashscope")
     parameters: dict[str, Any] = {"return_documents": False}
     put(parameters, top_n=count(asked, "top_n"), instruct=asked.get("instruct"))
     body = {
         "model": target.upstream_model,
-        "input": {"query": asked["query"], "documents": documents},
+        "input": {"query": query, "documents": documents},
         "parameters": parameters,
     }
     return json_request(paths.url(target, Operation.RERANK, paths.RERANK), body)

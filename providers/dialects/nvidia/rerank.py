@@ -7,27 +7,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from providers.dialects.base import json_request, require
+from providers.dialects.base import json_request
 from providers.dialects.bodies import load_object, unexpected
 from providers.dialects.openai import rerank
-from providers.dialects.vocabulary import bad, put, refuse_others
+from providers.dialects.rankings import read_request
+from providers.dialects.vocabulary import bad, put
 from providers.target import Target
 from providers.wire import Operation, Ranking, Score, UpstreamRequest
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     """Every document gets a score, best first, however few of them `top_n` asks for."""
-    require(payload, "query", "documents")
-    asked = target.quirks.apply_params(Operation.RERANK, payload)
-    refuse_others(asked, {"query", "documents", "top_n", "return_documents", "truncate"}, "nvidia")
-    documents = asked["documents"]
-    if not isinstance(asked["query"], str) or not isinstance(documents, list):
-        raise bad("The query is a text, and the documents are a list of texts.")
-    if not all(isinstance(document, str) for document in documents):
-        raise bad("A document is not a text.")
+    asked, query, documents = read_request(payload, target, ("truncate",), "nvidia")
     body: dict[str, Any] = {
         "model": target.upstream_model,
-        "query": {"text": asked["query"]},
+        "query": {"text": query},
         "passages": [{"text": document} for document in documents],
     }
     put(body, truncate=asked.get("truncate"))

@@ -11,7 +11,7 @@ from providers.dialects.bodies import load_object, unexpected
 from providers.dialects.failures import classify_body
 from providers.dialects.ollama import paths
 from providers.dialects.vectors import read_texts, read_vector
-from providers.dialects.vocabulary import put, refuse_others
+from providers.dialects.vocabulary import put_same, refuse_others
 from providers.target import Target
 from providers.wire import Embeddings, Operation, UpstreamRequest
 
@@ -24,7 +24,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     # The answer is numbers in any case, so the encoding makes no difference.
     refuse_others(asked, {"input", "encoding_format", *_NATIVE}, "ollama")
     body: dict[str, Any] = {"model": target.upstream_model, "input": read_texts(asked["input"])}
-    put(body, **{name: asked.get(name) for name in _NATIVE})
+    put_same(body, asked, _NATIVE)
     return json_request(paths.url(target, Operation.EMBEDDINGS, "/api/embed"), body)
 
 

@@ -10,7 +10,7 @@ from providers.dialects.bodies import load, unexpected
 from providers.dialects.failures import classify_body
 from providers.dialects.tei import paths
 from providers.dialects.vectors import read_texts, read_vector
-from providers.dialects.vocabulary import put, refuse_others
+from providers.dialects.vocabulary import put, put_same, refuse_others
 from providers.target import Target
 from providers.wire import Embeddings, Operation, UpstreamRequest
 
@@ -25,7 +25,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     refuse_others(asked, {"input", "input_type", "encoding_format", *_NATIVE}, "tei")
     body: dict[str, Any] = {"inputs": read_texts(asked["input"])}
     put(body, prompt_name=asked.get("input_type"))
-    put(body, **{name: asked.get(name) for name in _NATIVE})
+    put_same(body, asked, _NATIVE)
     return json_request(paths.url(target, Operation.EMBEDDINGS, "/embed"), body)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from providers.dialects.base import json_request, require
 from providers.dialects.bodies import load_object, unexpected, words
 from providers.dialects.tencent import errors
-from providers.dialects.vocabulary import bad, put, refuse_others, unsupported
+from providers.dialects.vocabulary import bad, put_same, refuse_others, unsupported
 from providers.errors import GenericUpstreamError
 from providers.pending import Pending
 from providers.target import Target
@@ -64,7 +64,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     _check_language(asked.get("language"), engine)
     data = base64.b64encode(audio).decode()
     body: dict[str, Any] = {"SourceType": 1, "Data": data, "DataLen": len(audio)}
-    put(body, **{name: asked.get(name) for name in _NATIVE})
+    put_same(body, asked, _NATIVE)
     form = _form(asked)
     if engine in _SHORT_ENGINES and len(data) <= SHORT_BASE64_BYTES and _is_short(bytes(audio), form, engine):
         return _call(target, "SentenceRecognition", {"EngSerViceType": engine, "VoiceFormat": form, **body})
