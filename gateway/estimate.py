@@ -65,7 +65,7 @@ def streamed_tokens(chunks: Iterable[Mapping[str, Any]]) -> int:
     """Of what a streamed chat has said so far."""
     size = 0
     for chunk in chunks:
-        for choice in chunk.get("choices") or ():
+        for choice in _list(chunk.get("choices")):
             delta = choice.get("delta") if isinstance(choice, Mapping) else None
             size += _said(delta)
     return -(-size // BYTES_PER_TOKEN)
@@ -78,8 +78,13 @@ def _said(delta: Any) -> int:
     for name in ("content", "reasoning_content", "reasoning", "refusal"):
         if isinstance(text := delta.get(name), str):
             size += len(text.encode("utf-8", "surrogatepass"))
-    for call in delta.get("tool_calls") or ():
+    for call in _list(delta.get("tool_calls")):
         function = call.get("function") if isinstance(call, Mapping) else None
         if isinstance(function, Mapping):
             size += len(str(function.get("name") or "")) + len(str(function.get("arguments") or ""))
     return size
+
+
+def _list(value: Any) -> list[Any]:
+    """What an upstream should have sent as a list; empty if it did not."""
+    return value if isinstance(value, list) else []
