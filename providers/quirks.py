@@ -162,6 +162,8 @@ class Quirks:
             fitting = [pattern for pattern in families if any(fnmatchcase(name, pattern) for name in names)]
             for pattern in sorted(fitting, key=lambda one: (len(one), one)):
                 data = _patched(data, families[pattern])
+        if data == self.data:
+            return replace(self, families={}, sells=())
         return Quirks.from_data({**_patched(data, self.own), "families": None, "sells": None})
 
     def apply_params(self, operation: Operation, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,8 @@ this installation, `--fixtures` for the shipped one, and `--json` for programs. 
 of its models and of its tags; a number counts the models that the catalogue has, and 0 means that tenants add theirs.
 
 How a cell is called follows from data: the factory's `dialect` (a model type, or a model, may have another in its
-quirks), the operation of the model type, and the factory's `signer`. [The catalogue](catalogue.md) explains them.
+quirks), the operation of the model type, and the factory's `signer`. [The catalogue](catalogue.md) explains them. Where
+a vendor has no API for what its tags offer, its row says so.
 """
 
 
