@@ -3,12 +3,13 @@
 PY := .venv/bin/python
 CODE := core jobs providers runtimes tenants usage gateway llmadmin
 
-.PHONY: help run test check format lock clean
+.PHONY: help run test check bench format lock clean
 
 help:
 	@echo "make run    start web, worker and scheduler in the foreground (Ctrl-C ends them)"
 	@echo "make test   run the tests on every backend that answers"
 	@echo "make check  lint, types, layers, templates"
+	@echo "make bench  what the gateway costs beside nginx, LiteLLM and Portkey (downloads them into var/)"
 	@echo "make lock   write requirements*.txt anew from pyproject.toml"
 	@echo "make clean  remove the virtual environment and the caches; var/ stays"
 
@@ -37,6 +38,10 @@ test:
 check:
 	$(call install,requirements-dev.txt)
 	@$(PY) -m tests.check
+
+bench:
+	$(call install,requirements-dev.txt)
+	@$(PY) -m bench.run $(ARGS)
 
 format:
 	$(call install,requirements-dev.txt)
