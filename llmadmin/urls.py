@@ -15,6 +15,7 @@ api: list[Any] = [
     path("", include("providers.api.urls")),
     path("", include("jobs.api.urls")),
     path("", include("tenants.api.rest.urls")),
+    path("", include("usage.api.urls")),
 ]
 
 urlpatterns = [

@@ -13,7 +13,7 @@ from core.ids import ID_LENGTH, new_id
 from tenants.models.tenant import Tenant
 
 SCOPES = {
-    "read": "see the tenant's models, credentials (never their keys), probes and jobs",
+    "read": "see the tenant's models, credentials (never their keys), probes, jobs and usage",
     "write": "change them",
     "invoke": "call models through the gateway",
 }

@@ -17,6 +17,8 @@ _VOLATILE = [
     (re.compile(r"lla_[\w-]{43}"), "lla_R4nd0mR4nd0mR4nd0mR4nd0mR4nd0mR4nd0mR4nd0mR"),
     (re.compile(r"lla_[\w-]{6,8}(?=[\"…])"), "lla_R4nd0m"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"), "2026-11-20T09:30:00Z"),
+    (re.compile(r'("(?:day|from|to)": ?)"\d{4}-\d\d-\d\d"'), r'\g<1>"2026-11-20"'),
+    (re.compile(r"^\d{4}-\d\d-\d\d,", re.M), "2026-11-20,"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "https://api.vendor.example"),
     (re.compile(r'("fingerprint": ?)"[^"]+"'), r'\g<1>"9f86d081884c7d65"'),
     (re.compile(r'("latency_ms": ?)\d+'), r"\g<1>12"),

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from django.urls import NoReverseMatch, reverse
 from gateway.app import Gateway
 from jobs.services.heartbeats import worker_seen
 from providers.models import LLM, LLMFactory
-from tenants.models import ApiToken, Membership, Tenant
+from tenants.models import ApiToken, Membership, Tenant, TenantLLM
 from tests.api.examples import Page
 from tests.api.test_tenancy import ENDPOINTS
 from tests.api.world import bearer, session
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.gateway.test_app import get
 from tests.people import make_member, make_token, make_user
+from tests.usage.calls import make_call
+from usage.records import Usage
+from usage.services import ledger
 
 pytest_plugins = ["tests.fakes.plugin"]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -40,7 +44,7 @@ tenant. A person who belongs to several acts for the one that was made for them,
 
 | scope | lets a token |
 |---|---|
-| `read` | see the tenant's models, credentials (never their keys), probes and jobs |
+| `read` | see the tenant's models, credentials (never their keys), probes, jobs and usage |
 | `write` | change them, if its maker is an owner or admin of the tenant now |
 | `invoke` | call models through the gateway |
 
@@ -88,6 +92,7 @@ def run(tenant: Tenant) -> Page:
     saved = _credentials(page)
     _models(page, saved)
     _routes(page, saved)
+    _usage(page, tenant)
     _history(page)
     _gateway(page, token)
     _health(page)
@@ -197,6 +202,44 @@ def _routes(page: Page, saved: str) -> None:
     page.ask("Lift a limit", "patch", f"/api/routes/{row}/", {"timeout_s": None})
     page.ask("A name that could be mistaken for a model's", "post", "/api/routes/", {**route, "name": "chat@Vendor"})
     page.ask("Delete a route", "delete", f"/api/routes/{row}/")
+
+
+def _usage(page: Page, tenant: Tenant) -> None:
+    page.chapter(
+        "Usage",
+        "What the tenant's calls have used and cost, in USD. A count that is null is unknown; a cost that is null is\n"
+        "unpriced or unknown; neither is zero. [usage.md](usage.md) says what is counted, and how. Days are UTC.",
+    )
+    model = TenantLLM.objects.get(tenant=tenant, llm_name="fake-chat", credential__label="main")
+    called = {
+        "tenant_id": tenant.pk,
+        "token_id": ApiToken.objects.get(name="automation").pk,
+        "tenant_llm_id": model.pk,
+        "llm_name": "fake-chat",
+    }
+    answered = make_call(
+        **called,
+        model="assistant",
+        route="assistant",
+        input_tokens=1200,
+        cached_input_tokens=800,
+        output_tokens=150,
+        cost=Decimal("0.0053750000"),
+        attempts=(("fake-long@Vendor", "overloaded", 41), ("fake-chat@Vendor", "ok", 320)),
+        stream=True,
+        first_token_ms=120,
+    )
+    failed = make_call(
+        **called, outcome="error", status=429, error_code="rate_limited", usage=Usage(), cost=None, attempts=()
+    )
+    ledger.ingest([answered, failed])
+    page.ask("The calls themselves", "get", "/api/usage/records/?outcome=complete")
+    page.ask("A call", "get", f"/api/usage/records/{answered.id}/")
+    page.ask("What they come to, by model", "get", "/api/usage/summary/?group_by=model")
+    path = "/api/usage/summary/?group_by=day,token&as=csv"
+    page.shown.add(("/api/usage/summary/", "get"))
+    table = page.client.get(path).content.decode().replace("\r\n", "\n").rstrip()
+    page.text += f"\n### The same as a table\n\n```http\nGET {path}\n```\n```\n{table}\n```\n"
 
 
 def _history(page: Page) -> None:

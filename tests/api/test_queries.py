@@ -31,7 +31,7 @@ def test_a_list_takes_as_many_queries_however_long_it_is(world: World, owner: Cl
     world.grow(12)
     many, after = queries(owner, path)
     assert many == few <= 5
-    assert after >= before + 12 or name == "tenant-list"
+    assert after >= before + 12 or name in ("tenant-list", "usage-summary-list")  # the caller's own; one day
 
 
 def test_no_list_reads_a_secret(world: World, owner: Client) -> None:

@@ -84,7 +84,7 @@ def test_random_requests_are_answered_as_documented(world: World, role: str, exa
         "credentials": world.credential.pk, "factories": world.factory.pk, "jobs": world.job.pk,
         "tokens": world.token.pk, "routes": world.route.pk,
         "members": world.membership.pk, "models": world.llm.pk, "probes": world.probe.pk, "tenants": world.tenant.pk,
-        "tenant-models": world.tenant_llm.pk, "audit-events": world.event.pk,
+        "tenant-models": world.tenant_llm.pk, "audit-events": world.event.pk, "usage": world.usage_record.pk,
     }  # fmt: skip
 
     for operation in asked:

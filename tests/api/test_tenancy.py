@@ -30,6 +30,8 @@ ROW: dict[str, Callable[[World], Any]] = {
     "tenant": lambda world: world.tenant.pk,
     "tenant-model": lambda world: world.tenant_llm.pk,
     "token": lambda world: world.token.pk,
+    "usage-record": lambda world: world.usage_record.pk,
+    "usage-summary": lambda world: world.tenant.pk,
 }
 BODY: dict[tuple[str, str], Callable[[World], dict[str, Any]]] = {
     ("tenant-list", "post"): lambda world: {"name": "Another"},

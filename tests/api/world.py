@@ -15,9 +15,12 @@ from tenants.models.listing import ModelListing
 from tenants.services import credentials, routes
 from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import People, actor_of, make_member, make_token
+from tests.usage.calls import make_call
+from usage.models import UsageDaily, UsageRecord
+from usage.services import ledger
 
 KEY = "sk-world-0123456789"
-OWNED = (ApiToken, AuditEvent, Credential, Membership, Probe, Route, TenantLLM, Job)
+OWNED = (ApiToken, AuditEvent, Credential, Membership, Probe, Route, TenantLLM, Job, UsageDaily, UsageRecord)
 
 
 @dataclass
@@ -33,6 +36,7 @@ class World:
     token: ApiToken
     membership: Membership
     event: AuditEvent
+    usage_record: UsageRecord
 
     @property
     def tenant(self) -> Tenant:
@@ -68,10 +72,13 @@ def fill(people: People, factory: LLMFactory) -> dict[str, Any]:
     job = Job.objects.create(type="probe", tenant_id=tenant.pk, state="failed", created_by=people.owner)
     text = make_token(tenant, user=people.owner)
     model = TenantLLM.objects.create(**row, model_types=["chat"])
+    call = make_call(tenant_id=tenant.pk, token_id=ApiToken.objects.get(prefix=text[:12]).pk, tenant_llm_id=model.pk)
+    ledger.ingest([call])
     plan = RoutePlan(f"route-{factory.pk}", "chat", [TargetPlan(model.pk)])
     return {
         "credential": credential,
         "tenant_llm": model,
+        "usage_record": UsageRecord.objects.get(pk=call.id),
         "route": routes.create(tenant=tenant, plan=plan, actor=owner),
         "job": job,
         "probe": Probe.objects.create(**row, job=job, model_type="chat", verdict="ok", step="body"),
