@@ -51,7 +51,7 @@ class Engine:
         self.pool = pool
         self.counters = counters
         self.spool = spool
-        self.breaker = breaker or Breaker()
+        self.breaker = Breaker() if breaker is None else breaker  # an empty one is false
         self._settles_at_once = isinstance(counters, MemoryCounters)
         self._settling: set[asyncio.Task[None]] = set()
 

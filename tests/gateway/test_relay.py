@@ -75,7 +75,7 @@ def test_lines_may_end_in_any_way(texts: list[str], places: list[int], data: Any
     assert relay.usage == USAGE
 
 
-WRONG = st.sampled_from([5, True, "x", [], [5], {}, {"a": 1}, [[]], 1.5, None])
+WRONG: st.SearchStrategy[Any] = st.sampled_from([5, True, "x", [], [5], {}, {"a": 1}, [[]], 1.5, None])
 CHOICE = st.fixed_dictionaries(
     {},
     optional={
