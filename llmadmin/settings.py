@@ -228,6 +228,7 @@ GATEWAY_IDLE_TIMEOUT_S = env.seconds("GATEWAY_IDLE_TIMEOUT_S", 120.0, at_most=36
 GATEWAY_KEEPALIVE_S = env.seconds("GATEWAY_KEEPALIVE_S", 15.0, at_most=3600)
 GATEWAY_MAX_REQUEST_BYTES = env.integer("GATEWAY_MAX_REQUEST_BYTES", 64 * 1024**2, at_least=1024)
 LIMITS_WITHOUT_REDIS = env.choice("LIMITS_WITHOUT_REDIS", "memory", ["memory", "refuse"])
+LIMITS_REDIS_TIMEOUT_MS = env.integer("LIMITS_REDIS_TIMEOUT_MS", 50, at_least=5, at_most=5000)
 GATEWAY_MAX_REPLY_BYTES = env.integer("GATEWAY_MAX_REPLY_BYTES", 64 * 1024**2, at_least=1024)
 # --- Metering -------------------------------------------------------------------------------------------------------
 USAGE_SPOOL_DIR = Path(env.text("USAGE_SPOOL_DIR", str(DATA_DIR / "usage"))).expanduser().resolve()

@@ -246,6 +246,10 @@ class MemoryCounters:
             bucket.debt = min(debt + change, max(debt, share * MINUTE_MS * MAX_DEBT_MINUTES))
 
     async def look(self, limits: Sequence[Limit], budgets: Sequence[BudgetLine], *, now: float) -> Standing:
+        return self.standing(limits, budgets, now=now)
+
+    def standing(self, limits: Sequence[Limit], budgets: Sequence[BudgetLine], *, now: float) -> Standing:
+        """The same as `look`, for other threads as well."""
         now_ms = int(now * 1000)
         used: list[int] = []
         for limit in limits:

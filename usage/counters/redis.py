@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 
@@ -53,7 +53,7 @@ class RedisCounters:
         url: str,
         *,
         prefix: str = "llmadmin:",
-        without: Literal["memory", "refuse"] = "memory",
+        without: str = "memory",
         workers: int = 1,
         spent: Spent | None = None,
         timeout_s: float = TIMEOUT_S,
@@ -63,6 +63,8 @@ class RedisCounters:
     ) -> None:
         self._carrier = Carrier(url, timeout_s=timeout_s, recovered=self._recovered)
         self._prefix = prefix
+        if without not in ("memory", "refuse"):
+            raise ValueError(f"Without Redis, calls are counted in memory or refused, not {without!r}.")
         self._refuses = without == "refuse"
         self._ask = spent
         self._lease_ms = int(lease_s * 1000)
@@ -208,12 +210,9 @@ class RedisCounters:
 
     async def look(self, limits: Sequence[Limit], budgets: Sequence[BudgetLine], *, now: float) -> Standing | None:
         now_ms = int(now * 1000)
-        periods = [period_at(line.period, now_ms) for line in budgets]
-        arguments: list[Argument] = [self._time(now_ms), len(limits)]
-        for limit in limits:
-            arguments += (limit.kind, limit.amount)
+        keys = look_keys(self._prefix, limits, budgets, now_ms)
         try:
-            reply = await self._carrier.run(scripts.LOOK, self._keys(limits, budgets, periods), arguments)
+            reply = await self._carrier.run(scripts.LOOK, keys, [self._time(now_ms), *look_arguments(limits)])
         except Away:
             return None if self._refuses else await self._local.look(limits, budgets, now=now)
         return standing_of(reply, len(limits))
@@ -317,10 +316,7 @@ class RedisCounters:
     # --- Small parts ------------------------------------------------------------------------------------------------
 
     def _keys(self, limits: Sequence[Limit], budgets: Sequence[BudgetLine], periods: Sequence[Period]) -> list[str]:
-        keys = [f"{self._prefix}{limit.key}" for limit in limits]
-        for line, period in zip(budgets, periods, strict=True):
-            keys += (f"{self._prefix}{line.key}:{period.label}", f"{self._prefix}{line.key}:{period.label}:reserved")
-        return keys
+        return _keys(self._prefix, limits, budgets, periods)
 
     def _time(self, now_ms: int | None = None) -> Argument:
         if self._server_time:
@@ -365,6 +361,23 @@ class _Known:
         self.committed = self.spent = self.last_read = 0
         self.read_ms = read_ms
         self.reading = False
+
+
+def look_keys(prefix: str, limits: Sequence[Limit], budgets: Sequence[BudgetLine], now_ms: int) -> list[str]:
+    """The keys that the script LOOK reads."""
+    return _keys(prefix, limits, budgets, [period_at(line.period, now_ms) for line in budgets])
+
+
+def look_arguments(limits: Sequence[Limit]) -> list[Argument]:
+    """What LOOK is told after the time."""
+    return [len(limits), *(argument for limit in limits for argument in (limit.kind, limit.amount))]
+
+
+def _keys(prefix: str, limits: Sequence[Limit], budgets: Sequence[BudgetLine], periods: Sequence[Period]) -> list[str]:
+    keys = [f"{prefix}{limit.key}" for limit in limits]
+    for line, period in zip(budgets, periods, strict=True):
+        keys += (f"{prefix}{line.key}:{period.label}", f"{prefix}{line.key}:{period.label}:reserved")
+    return keys
 
 
 def standing_of(reply: Sequence[Any], limits: int) -> Standing:

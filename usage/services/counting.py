@@ -1,0 +1,51 @@
+"""What counts limits and budgets in this process, as the settings say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from django.conf import settings
+from django.db import connections
+
+from usage.admission import BudgetLine, Counters
+from usage.counters.memory import MemoryCounters
+from usage.counters.redis import RedisCounters
+from usage.services import budgets
+
+_threads = ThreadPoolExecutor(2, thread_name_prefix="limits-spent")
+_local: MemoryCounters | None = None
+
+
+def counters() -> Counters:
+    """For the running event loop; to be closed with it."""
+    global _local
+    if settings.REDIS_URL:
+        return RedisCounters(
+            settings.REDIS_URL,
+            prefix=f"{settings.REDIS_PREFIX}limits:",
+            without=settings.LIMITS_WITHOUT_REDIS,
+            workers=settings.WEB_WORKERS,
+            spent=spent,
+            timeout_s=settings.LIMITS_REDIS_TIMEOUT_MS / 1000,
+        )
+    _local = MemoryCounters(workers=settings.WEB_WORKERS, spent=spent)
+    return _local
+
+
+def local() -> MemoryCounters | None:
+    """What this process counts by itself, as the only one that does; None elsewhere."""
+    return _local if settings.WEB_WORKERS == 1 and not settings.REDIS_URL else None
+
+
+async def spent(lines: Sequence[BudgetLine]) -> Mapping[str, int]:
+    """What the database says was spent of these budgets; raises DatabaseError."""
+
+    def ask() -> Mapping[str, int]:
+        try:
+            return budgets.spent_of_lines(lines)
+        finally:
+            connections.close_all()
+
+    return await asyncio.get_running_loop().run_in_executor(_threads, ask)
