@@ -23,10 +23,8 @@ class Call:
     raw: Mapping[str, Any]
 
 
-def calls(message: Mapping[str, Any], dialect: str) -> list[Call]:
+def calls(message: Mapping[str, Any]) -> list[Call]:
     """The tool calls of an assistant's message."""
-    if message.get("function_call"):
-        raise unsupported("function_call; use tool_calls instead", dialect)
     found = message.get("tool_calls") or []
     if not isinstance(found, list):
         raise bad("tool_calls is not a list.")

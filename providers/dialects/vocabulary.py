@@ -35,6 +35,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "stop": ([],),
     "functions": ([],),
+    "response_format": ({"type": "text"},),
 }
 _DATA_URL = re.compile(r"data:([\w.+\-]{1,64}/[\w.+\-]{1,64})(?:;[\w=.+\-]{1,64})*;base64,([A-Za-z0-9+/_\-=\s]+)", re.A)
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -57,17 +58,28 @@ def refuse_others(payload: Mapping[str, Any], known: Collection[str], dialect: s
     for name, value in payload.items():
         if name in known or name in HINTS or value is None or value in _NEUTRAL.get(name, ()):
             continue
+        if name == "parallel_tool_calls" and not payload.get("tools"):
+            continue
         raise unsupported(f"the parameter {name!s}", dialect)
 
 
-def messages(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The messages, each an object."""
+def messages(payload: Mapping[str, Any], dialect: str) -> list[Mapping[str, Any]]:
+    """The messages, each an object; raises Unsupported for what none of these formats can say.
+
+    The thoughts of an earlier turn (`reasoning_content`) may be passed over: they are not part of what was said.
+    """
     found = payload.get("messages")
     if not isinstance(found, list) or not found:
         raise bad("The request needs messages.")
     for index, message in enumerate(found):
         if not isinstance(message, Mapping):
             raise bad(f"messages[{index}] is not an object.")
+        if message.get("name") and message.get("role") != "tool":  # the name of a tool is known by its call
+            raise unsupported("the name of a message's author", dialect)
+        if message.get("audio"):
+            raise unsupported("audio in a message of the assistant", dialect)
+        if message.get("function_call"):
+            raise unsupported("function_call; use tool_calls instead", dialect)
     return found
 
 
@@ -102,6 +114,13 @@ def joined_text(content: Any, dialect: str) -> str:
             raise unsupported(f"{part['type']} where only text can be", dialect)
         found.append(text_of(part))
     return "\n".join(found)
+
+
+def said(message: Mapping[str, Any], dialect: str) -> str:
+    """What the assistant said, which may have been that it refuses to answer."""
+    refusal = message.get("refusal")
+    texts = (joined_text(message.get("content"), dialect), refusal if isinstance(refusal, str) else "")
+    return "\n".join(filter(None, texts))
 
 
 def url_in(part: Mapping[str, Any]) -> str:

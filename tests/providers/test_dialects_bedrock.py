@@ -30,6 +30,15 @@ def build(payload: dict[str, Any], *, model: str = "amazon.nova-lite-v1:0", **qu
     return loaded
 
 
+@pytest.mark.parametrize("name", ["models", "models_profiles"])
+def test_models_are_listed_and_then_the_profiles_of_others(name: str) -> None:
+    case = golden("bedrock", name)
+    check_request(bedrock, Operation.MODELS, case)
+    page = parsed(bedrock, Operation.MODELS, case)
+    assert [[model.id, model.owned_by] for model in page] == case["parsed"]["models"]
+    assert page.next_page == case["parsed"]["next_page"]
+
+
 @cache
 def shape(operation: str) -> Any:
     return get_session().get_service_model("bedrock-runtime").operation_model(operation).input_shape

@@ -126,7 +126,7 @@ def test_tools_that_may_not_be_called_are_not_offered() -> None:
     [
         {"n": 2},
         {"logit_bias": {"1": 5}},
-        {"parallel_tool_calls": False},
+        {"tools": [function("a")], "parallel_tool_calls": False},
         {"tools": [function("a")], "tool_choice": "required"},
         {"tools": [function("a")], "tool_choice": {"type": "function", "function": {"name": "a"}}},
         {"reasoning_effort": "xhigh"},

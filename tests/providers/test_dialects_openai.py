@@ -244,6 +244,63 @@ def test_a_sparse_chat_reply_is_completed_without_inventing_usage() -> None:
     assert parsed["choices"][0]["message"]["reasoning_content"] == "..."
 
 
+MAGISTRAL = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "Greet"}, {"type": "text", "text": "."}]},
+    {"type": "text", "text": "Hello."},
+]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content": "Hello.", "reasoning_content": "Greet."},
+        {"content": "Hello.", "reasoning": "Greet."},
+        {"content": "Hello.", "reasoning": "Greet.", "reasoning_content": "Greet."},
+        {"content": MAGISTRAL},
+    ],
+)
+def test_thoughts_have_one_name_whatever_the_vendor_calls_them(said: dict[str, Any]) -> None:
+    message = parse(Operation.CHAT, {"choices": [{"message": said}]})["choices"][0]["message"]
+    assert {name: value for name, value in message.items() if value} == {
+        "role": "assistant",
+        "content": "Hello.",
+        "reasoning_content": "Greet.",
+    }
+
+
+def test_calls_of_tools_are_as_openais_however_a_server_writes_them() -> None:
+    calls = [
+        {"function": {"name": "f", "arguments": {"city": "Köln"}}},
+        {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+        {"id": "c", "type": "custom", "custom": {"name": "h", "input": "x"}},
+    ]
+    choice = {"message": {"content": None, "tool_calls": calls}, "finish_reason": "tool_calls"}
+    completion = ChatCompletion.model_validate(parse(Operation.CHAT, {"choices": [choice]}), strict=True)
+    first, second, third = completion.choices[0].message.tool_calls or ()
+    assert first.model_dump(exclude_none=True) == {
+        "id": "call_0",
+        "type": "function",
+        "function": {"name": "f", "arguments": '{"city":"Köln"}'},
+    }
+    assert (second.id, third.type) == ("b", "custom")
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 2, "completion_tokens": 3}, (2, 3, 5)),
+        ({"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 9}, (2, 3, 9)),
+        ({"prompt_tokens": 2, "total_tokens": 9}, None),
+        ({"prompt_tokens": True, "completion_tokens": 3}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 3}, None),
+        ([], None),
+    ],
+)
+def test_usage_is_known_where_both_sums_are(usage: Any, expected: tuple[int, int, int] | None) -> None:
+    found = parse(Operation.CHAT, {"choices": [{"message": {"content": "Hi"}}], "usage": usage}).get("usage")
+    assert (found and tuple(found.values())) == expected
+
+
 def test_vectors_come_back_in_order_and_from_base64_too() -> None:
     packed = base64.b64encode(struct.pack("<2f", 0.5, -1.0)).decode()
     parsed = parse(Operation.EMBEDDINGS, {"data": [{"index": 1, "embedding": [3]}, {"index": 0, "embedding": packed}]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,20 @@ def test_bytes_cut_anywhere_give_the_same_events(
 def test_an_event_may_span_lines_and_miss_its_last_newline() -> None:
     events, decoder, error = decoded([b': hello\r\n\r\ndata: {"a":\r\ndata: 1}\r\n\r\ndata: {"b": 2}'])
     assert (events, error, decoder.finished) == ([{"a": 1}, {"b": 2}], None, False)
+
+
+def test_streamed_thoughts_have_one_name_whatever_the_vendor_calls_them() -> None:
+    thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "Greet."}]}]
+    deltas = [{"content": thinking}, {"reasoning": "Greet."}, {"reasoning_content": "Greet."}, {"content": "Hi"}]
+    data = b"".join(b"data: %b\n\n" % json.dumps({"choices": [{"delta": delta}]}).encode() for delta in deltas)
+    events, _, error = decoded([data])
+    assert error is None
+    assert [event["choices"][0]["delta"] for event in events] == [
+        {"content": None, "reasoning_content": "Greet."},
+        {"reasoning_content": "Greet."},
+        {"reasoning_content": "Greet."},
+        {"content": "Hi"},
+    ]
 
 
 def test_what_follows_done_is_ignored() -> None:

@@ -24,9 +24,7 @@ def conversation(payload: Mapping[str, Any]) -> tuple[str | list[Block], list[Bl
     """The system prompt, "" if there is none, and the messages; neighbours of one role are one message."""
     system: list[Block] = []
     messages: list[Block] = []
-    for message in vocabulary.messages(payload):
-        if message.get("name"):
-            raise unsupported("the name of a message's author", NAME)
+    for message in vocabulary.messages(payload, NAME):
         role = message.get("role")
         if role in ("system", "developer"):
             system += each(message.get("content"), _text)
@@ -107,13 +105,11 @@ def _document(part: Mapping[str, Any]) -> Block:
 
 def _assistant(message: Mapping[str, Any]) -> list[Block]:
     """Thinking first, as it must; `reasoning_content` alone has no signature and so cannot go back."""
-    if message.get("audio"):
-        raise unsupported("audio in a message of the assistant", NAME)
     blocks = _thinking(message.get("thinking_blocks"))
     blocks += each(message.get("content"), _text)
     if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
         blocks.append({"type": "text", "text": refusal})
-    for call in calls(message, NAME):
+    for call in calls(message):
         block = {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
         blocks.append(_cached(block, call.raw))
     return blocks

@@ -34,9 +34,7 @@ def conversation(payload: Mapping[str, Any]) -> tuple[list[Block], list[Block]]:
     """The system prompt and the messages; neighbours of one role are one message, as they must alternate."""
     system: list[Block] = []
     messages: list[Block] = []
-    for message in vocabulary.messages(payload):
-        if message.get("name"):
-            raise unsupported("the name of a message's author", NAME)
+    for message in vocabulary.messages(payload, NAME):
         role = message.get("role")
         if role in ("system", "developer"):
             system += _blocks(message.get("content"), _text)
@@ -119,13 +117,11 @@ def _document(part: Mapping[str, Any]) -> Block:
 
 def _assistant(message: Mapping[str, Any]) -> list[Block]:
     """Thinking first, as it must; `reasoning_content` alone has no signature and so cannot go back."""
-    if message.get("audio"):
-        raise unsupported("audio in a message of the assistant", NAME)
     blocks = _thinking(message.get("thinking_blocks"))
     blocks += _blocks(message.get("content"), _text)
     if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
         blocks.append({"text": refusal})
-    for call in calls(message, NAME):
+    for call in calls(message):
         use = {"toolUseId": call.id, "name": call.name, "input": call.arguments}
         blocks += [{"toolUse": use}, *cache_point(call.raw)]
     return blocks

@@ -29,7 +29,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
     asked = target.quirks.apply_params(Operation.CHAT, payload)
     vocabulary.refuse_others(asked, {*_SAME, *_NATIVE, *_TRANSLATED}, NAME)
     body: dict[str, Any] = {"model": target.upstream_model, "stream": bool(asked.get("stream"))}
-    body["messages"] = [_message(message) for message in vocabulary.messages(asked)]
+    body["messages"] = [_message(message) for message in vocabulary.messages(asked, NAME)]
     body.update({name: asked[name] for name in (*_SAME, *_NATIVE) if asked.get(name) is not None})
     put(
         body,
@@ -47,9 +47,6 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     role = message.get("role")
-    for name in ("name", "audio"):
-        if message.get(name):
-            raise unsupported(f"a message's {name}", NAME)
     if role in ("system", "developer"):
         return {"role": "system", "content": joined_text(message.get("content"), NAME)}
     if role == "user":
@@ -78,8 +75,8 @@ def _part(part: Mapping[str, Any]) -> dict[str, Any]:
 def _assistant(message: Mapping[str, Any]) -> dict[str, Any]:
     """What the assistant said before it called tools is Cohere's tool_plan."""
     result: dict[str, Any] = {"role": "assistant"}
-    text = joined_text(message.get("content"), NAME) or completions.text(message, "refusal")
-    calls = [completions.call(call.id, call.name, call.arguments) for call in tools.calls(message, NAME)]
+    text = vocabulary.said(message, NAME)
+    calls = [completions.call(call.id, call.name, call.arguments) for call in tools.calls(message)]
     if calls:
         put(result, tool_calls=calls, tool_plan=text)
     thought = completions.text(message, "reasoning_content") or completions.text(message, "reasoning")

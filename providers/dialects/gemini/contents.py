@@ -43,10 +43,8 @@ def conversation(payload: Mapping[str, Any]) -> tuple[list[Part], list[Part]]:
     contents: list[Part] = []
     names: dict[str, str] = {}
     last = ""
-    for message in vocabulary.messages(payload):
+    for message in vocabulary.messages(payload, NAME):
         role = message.get("role")
-        if message.get("name") and role != "tool":
-            raise unsupported("the name of a message's author", NAME)
         if role in ("system", "developer"):
             system += each(message.get("content"), _text)
             continue
@@ -127,15 +125,13 @@ def _audio(audio: Any) -> Part:
 
 def _assistant(message: Mapping[str, Any], names: dict[str, str]) -> list[Part]:
     """What was said, then what was called; `names` learns which call is of which function."""
-    if message.get("audio"):
-        raise unsupported("audio in a message of the assistant", NAME)
     parts = each(message.get("content"), _text)
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         parts.append({"text": refusal})
     if (signed := signature(message)) is not None:
         parts = parts or [{"text": ""}]
         parts[-1]["thoughtSignature"] = signed
-    for call in calls(message, NAME):
+    for call in calls(message):
         names[call.id] = call.name
         called: Part = {"name": call.name, "args": call.arguments}
         put(called, id=_own_id(call.id))

@@ -43,23 +43,19 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 
 def _messages(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     names: dict[str, str] = {}  # of the tools that were called, by the calls' ids
-    return [_message(message, names) for message in vocabulary.messages(asked)]
+    return [_message(message, names) for message in vocabulary.messages(asked, NAME)]
 
 
 def _message(message: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
     role = message.get("role")
-    for name in ("name", "audio"):
-        if message.get(name):
-            raise unsupported(f"a message's {name}", NAME)
     if role in ("system", "developer"):
         return {"role": "system", "content": joined_text(message.get("content"), NAME)}
     if role == "user":
         return _user(message.get("content"))
     if role == "assistant":
-        text = joined_text(message.get("content"), NAME) or completions.text(message, "refusal")
-        result: dict[str, Any] = {"role": "assistant", "content": text}
+        result: dict[str, Any] = {"role": "assistant", "content": vocabulary.said(message, NAME)}
         thought = completions.text(message, "reasoning_content") or completions.text(message, "reasoning")
-        calls = tools.calls(message, NAME)
+        calls = tools.calls(message)
         names.update({call.id: call.name for call in calls})
         put(result, thinking=thought, tool_calls=[_call(call) for call in calls])
         return result
@@ -125,6 +121,8 @@ def _put_tools(asked: Mapping[str, Any], body: dict[str, Any]) -> None:
         return
     if choice is not None and choice.only:
         offered = [tool for tool in offered if tool.name in choice.only]
+    if any(tool.strict for tool in offered):
+        raise unsupported("strict tools", NAME)
     put(body, tools=[_tool(tool) for tool in offered])
 
 

@@ -13,7 +13,7 @@ from providers.dialects.base import require
 from providers.dialects.bodies import unexpected
 from providers.dialects.completions import choice, completion, text, tokens, usage
 from providers.dialects.replicate.predictions import request, succeeded
-from providers.dialects.vocabulary import bad, count, joined_text, messages, put, refuse_others, stops, unsupported
+from providers.dialects.vocabulary import bad, count, messages, put, refuse_others, said, stops, unsupported
 from providers.errors import Unsupported
 from providers.target import Target
 from providers.wire import ChatReply, Operation, UpstreamRequest
@@ -47,23 +47,23 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 
 def _turns(asked: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, str]]]:
     system, turns = [], []
-    for message in messages(asked):
+    for message in messages(asked, "replicate"):
         role = message.get("role")
         if message.get("tool_calls") or role in ("tool", "function"):
             raise unsupported("calls of tools", "replicate")
-        said = joined_text(message.get("content"), "replicate")
+        text = said(message, "replicate")
         if role in ("system", "developer"):
-            system.append(said)
+            system.append(text)
         elif isinstance(role, str) and role in _SPEAKERS:
-            turns.append((_SPEAKERS[role], said))
+            turns.append((_SPEAKERS[role], text))
         else:
             raise bad("A message has no role.")
     return system, turns
 
 
 def _transcript(turns: list[tuple[str, str]]) -> str:
-    said = [f"{speaker}: {text}" for speaker, text in turns]
-    return "\n\n".join([*said, "Assistant:"] if turns[-1][0] == "User" else said)
+    lines = [f"{speaker}: {text}" for speaker, text in turns]
+    return "\n\n".join([*lines, "Assistant:"] if turns[-1][0] == "User" else lines)
 
 
 def _stops(asked: Mapping[str, Any]) -> list[str]:
