@@ -29,6 +29,7 @@ from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
     RadioFilter,
+    RangeDateFilter,
     RangeDateTimeFilter,
     TextFilter,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "HistoryAdmin",
     "ModelAdmin",
     "RadioFilter",
+    "RangeDateFilter",
     "RangeDateTimeFilter",
     "ReadOnly",
     "ScopedAutocomplete",

@@ -76,6 +76,13 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Usage",
+                "items": [
+                    _item("Calls", "receipt_long", "usage.usagerecord"),
+                    _item("Daily usage", "monitoring", "usage.usagedaily"),
+                ],
+            },
+            {
                 "title": "Operations",
                 "items": [
                     _item("Jobs", "pending_actions", "jobs.job"),

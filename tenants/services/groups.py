@@ -36,6 +36,7 @@ _SUPPORTS = {
             *(f"operate_{model}" for model in ("tenant", "credential", "tenantllm", "route")),
         }
     ),
+    "usage": frozenset({"view_usagerecord", "view_usagedaily"}),
 }
 
 

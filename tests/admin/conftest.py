@@ -15,6 +15,8 @@ from tenants.models import ApiToken, Credential, Membership, Probe, Role, Tenant
 from tenants.services import credentials, routes
 from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import make_tenant, make_token, make_user
+from tests.usage.calls import make_call
+from usage.services import ledger
 
 KEY = "sk-admin-test-0123456789"
 
@@ -96,4 +98,7 @@ def fill(count: int) -> None:
         Probe.objects.create(
             tenant=tenant, credential=credential, factory=factory, job=job, verdict="ok", step="done", llm_name="x"
         )
+        token = ApiToken.objects.filter(tenant=tenant).values_list("pk", flat=True).first() or ""
+        call = make_call(tenant_id=tenant.pk, token_id=token, tenant_llm_id=model.pk, llm_name=model.llm_name)
+        ledger.ingest([call])
     assert ApiToken.objects.count() >= count

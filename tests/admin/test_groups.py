@@ -19,7 +19,7 @@ VISIBLE = {
     "curator": {"providers_llmfactory", "providers_llm"},
     "tenant support": {
         "providers_llmfactory", "providers_llm", "tenants_tenant", "tenants_credential", "tenants_tenantllm",
-        "tenants_probe", "tenants_route", "tenants_apitoken", "jobs_job",
+        "tenants_probe", "tenants_route", "tenants_apitoken", "jobs_job", "usage_usagerecord", "usage_usagedaily",
     },
     "auditor": set(LISTS),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from tests.admin.conftest import KEY, fill
 
-OURS = ["providers", "tenants", "jobs", "auth", "axes"]
+OURS = ["providers", "tenants", "jobs", "usage", "auth", "axes"]
 LISTS = sorted(
     f"{model._meta.app_label}_{model._meta.model_name}"
     for model in django_admin.site._registry
@@ -24,7 +24,7 @@ def test_every_table_of_ours_has_a_page() -> None:
     assert {
         "providers_llmfactory", "providers_llm", "tenants_tenant", "tenants_credential", "tenants_tenantllm",
         "tenants_probe", "tenants_route", "tenants_apitoken", "tenants_auditevent", "jobs_job", "auth_user",
-        "auth_group",
+        "auth_group", "usage_usagerecord", "usage_usagedaily",
     } <= set(LISTS)  # fmt: skip
 
 
