@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -32,9 +32,12 @@ def of_reply(call: Call, reply: Any) -> Usage:
     return _estimated(call, 0)
 
 
-def of_stream(call: Call, usage: Mapping[str, Any] | None, said_tokens: int) -> Usage:
-    """What a streamed answer used, as far as it came."""
-    return _counted(usage) or _estimated(call, said_tokens)
+def of_stream(call: Call, usage: Mapping[str, Any] | None, said_tokens: Callable[[], int]) -> Usage:
+    """What a streamed answer used, as far as it came. What was said is only counted where the upstream did not."""
+    found = _counted(usage)
+    if found is None or found.completion_tokens is None:
+        return _estimated(call, said_tokens())
+    return found
 
 
 def of_failure(call: Call, error: UpstreamError) -> Usage:

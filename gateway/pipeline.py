@@ -192,11 +192,13 @@ class Streaming(Generic[Out]):
 
     async def close(self) -> None:
         """Let go of the upstream; one that has ended keeps its connection."""
-        if self.record is None:
-            self._end(Outcome.CLIENT_GONE, status=CLIENT_GONE, error_code="client_gone")
-        if self._opened.relay.ended:
-            await self._opened.exchange.drain()
-        self._opened.close()
+        try:
+            if self.record is None:
+                self._end(Outcome.CLIENT_GONE, status=CLIENT_GONE, error_code="client_gone")
+            if self._opened.relay.ended:
+                await self._opened.exchange.drain()
+        finally:
+            self._opened.close()
 
     @property
     def _key(self) -> int:
@@ -206,7 +208,7 @@ class Streaming(Generic[Out]):
         if self.record is not None:
             return
         relay = self._opened.relay
-        usage = meter.of_stream(self._call, relay.usage, 0 if relay.usage else relay.said_tokens())
+        usage = meter.of_stream(self._call, relay.usage, relay.said_tokens)
         self.record = self._engine.settle(
             self._call, self._admissions, outcome, usage, status=status, error_code=error_code
         )

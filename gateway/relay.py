@@ -172,7 +172,7 @@ class Passed:
         if self._error is not None:
             raise self._error
         rest, self._tail = self._tail.strip(), b""
-        passed = self._pass(rest + b"\n\n") if rest else b""
+        passed = self._pass(rest + b"\n\n", torn=True) if rest else b""
         if self._error is not None and not passed:
             raise self._error
         if not self._any and not self.finished:
@@ -183,9 +183,12 @@ class Passed:
         self._count()
         return self._said
 
-    def _pass(self, data: bytes) -> bytes:
-        plain = data.startswith(b"data:") and not (
-            b'"usage"' in data or b"[DONE]" in data or b'"error"' in data or b"\r" in data
+    def _pass(self, data: bytes, *, torn: bool = False) -> bytes:
+        """`torn`: the stream ended before the event did, so it may be half of one."""
+        plain = (
+            not torn
+            and data.startswith(b"data:")
+            and not (b'"usage"' in data or b"[DONE]" in data or b'"error"' in data or b"\r" in data)
         )
         if not plain:
             data = self._look(data)
