@@ -195,6 +195,7 @@ CELERY_BEAT_SCHEDULE = {
     "prune-probes": {"task": "tenants.tasks.prune_probes", "schedule": 3600.0, "options": {"expires": 3600}},
     "prune-usage": {"task": "usage.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
     "replay-usage": {"task": "usage.tasks.replay", "schedule": 60.0, "options": {"expires": 60}},
+    "budget-alerts": {"task": "usage.tasks.record_budget_alerts", "schedule": 60.0, "options": {"expires": 60}},
 }
 
 # --- Jobs: type → the function that does the work, imported when the first one runs ---------------------------------

@@ -3,3 +3,6 @@ from django.apps import AppConfig
 
 class UsageConfig(AppConfig):
     name = "usage"
+
+    def ready(self) -> None:
+        from usage import checks  # noqa: F401

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from usage.services import metering, retention
+from usage.services import alerts, metering, retention
 
 
 @shared_task(ignore_result=True, soft_time_limit=600, time_limit=630)
@@ -13,3 +13,8 @@ def prune() -> None:
 @shared_task(ignore_result=True, soft_time_limit=300, time_limit=330)
 def replay() -> None:
     metering.replay()
+
+
+@shared_task(ignore_result=True, soft_time_limit=300, time_limit=330)
+def record_budget_alerts() -> None:
+    alerts.record()

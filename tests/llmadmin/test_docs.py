@@ -57,7 +57,7 @@ def test_whatever_looks_like_a_path_of_the_project_exists(page: Path) -> None:
 
 def test_every_system_check_is_described() -> None:
     number = re.compile(r"\b[EW]0[0-9]{2}\b")
-    files = [ROOT / room / "checks.py" for room in ("core", "llmadmin", "tenants")]
+    files = [ROOT / room / "checks.py" for room in ("core", "llmadmin", "tenants", "usage")]
     made = {found for path in files for found in number.findall(path.read_text())}
     assert set(number.findall((ROOT / "docs" / "security.md").read_text())) == made
     assert len(made) > 15

@@ -77,8 +77,8 @@ class Books:
 
 
 def _race(url: str, prefix: str, callers: int, barrier: Any, outcomes: Any) -> None:
-    async def calls() -> tuple[int, int]:
-        counters = counters_of(url, prefix)
+    async def calls() -> tuple[int, int, bool]:
+        counters = counters_of(url, prefix, lease_s=3600)
         await asyncio.to_thread(barrier.wait)
 
         async def call() -> bool:
@@ -90,8 +90,9 @@ def _race(url: str, prefix: str, callers: int, barrier: Any, outcomes: Any) -> N
             return True
 
         done = await asyncio.gather(*(call() for _ in range(callers)))
+        was_away = counters.is_away
         await counters.close()
-        return sum(done), len(done)
+        return sum(done), len(done), was_away
 
     outcomes.put(asyncio.run(calls()))
 
@@ -112,8 +113,9 @@ def test_processes_that_race_for_the_last_cent_overspend_nothing(redis_url: str)
     counted = [outcomes.get(timeout=120) for _ in started]
     for process in started:
         process.join(60)
-    assert sum(calls for _, calls in counted) == 256
-    assert sum(spent for spent, _ in counted) == 1000 // 7, counted
+    assert not any(was_away for _, _, was_away in counted)
+    assert sum(calls for _, calls, _ in counted) == 256
+    assert sum(spent for spent, _, _ in counted) == 1000 // 7, counted
 
     async def left() -> bool:
         counters = counters_of(redis_url, prefix)
