@@ -59,11 +59,16 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
                 "()": structlog.stdlib.ProcessorFormatter,
                 "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
                 "foreign_pre_chain": shared_processors(),
-            }
+            },
+            "lines": {"format": "%(message)s"},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "events"},
+            "lines": {"class": "logging.StreamHandler", "formatter": "lines"},
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
+            "gateway.call": {"handlers": ["lines"], "propagate": False},  # is written as it is: see gateway.observe
             "uvicorn.access": {"level": "WARNING"},
             "kombu": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from decimal import Decimal
 
-from gateway import errors, estimate
+from gateway import errors, estimate, metrics
 from gateway.call import Call
 from gateway.deployments import Deployment
 from gateway.snapshot import MAX_REMEMBERED
@@ -49,6 +49,7 @@ class Admissions:
             )
         except Refused as refused:
             self._for = None
+            metrics.counts.refuse(refused.kind)
             raise errors.refused(refused) from None
         call.headers |= self._admission.headers
 

@@ -116,6 +116,6 @@ class Breaker:
         now = self._clock()
         return {
             key: ("open" if state.opened else "resting") if state.until > now else "half-open"
-            for key, state in self._states.items()
+            for key, state in list(self._states.items())  # another thread may ask
             if state.until > now or state.opened
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway import published
 from gateway.pipeline import Engine
 from providers.upstream import Pool
 from usage.services import counting, metering
@@ -12,5 +13,6 @@ def engine() -> Engine:
     spool = metering.open_spool()
     flusher = metering.open_flusher(spool)
     flusher.start()
+    published.start()
     pool = Pool(limit=0, limit_per_host=0)
     return Engine(pool=pool, counters=counting.counters(), spool=spool, flusher=flusher)

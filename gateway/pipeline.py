@@ -13,12 +13,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from gateway import errors, meter, targets
+from gateway import errors, meter, metrics, targets
 from gateway.admit import Admissions
 from gateway.attempt import attempt
 from gateway.breaker import Breaker
 from gateway.call import Call, Done
 from gateway.errors import GatewayError
+from gateway.observe import observe
 from gateway.replies import written
 from gateway.resolve import resolve
 from gateway.snapshot import Plan
@@ -54,9 +55,13 @@ class Engine:
         self.breaker = Breaker() if breaker is None else breaker  # an empty one is false
         self._settles_at_once = isinstance(counters, MemoryCounters)
         self._settling: set[asyncio.Task[None]] = set()
+        self.streaming: set[object] = set()
+        self.closed = False
+        metrics.watch(self)
 
     async def close(self) -> None:
         """Wait for what is still being settled, and let go of all connections."""
+        self.closed = True
         if self._settling:
             await asyncio.wait(self._settling, timeout=5)
         await self.counters.close()
@@ -112,6 +117,7 @@ class Engine:
             self.spool.append(record)
         except SpoolFull:
             raise errors.ledger_full() from None
+        observe(record)
         return record
 
     def _begin(self, call: Call) -> tuple[Plan, Admissions]:
@@ -163,6 +169,7 @@ class Streaming(Generic[Out]):
         self.record: CallRecord | None = None
         self._engine, self._call, self._admissions = engine, call, admissions
         self._opened: Opened[Out] = opened
+        engine.streaming.add(self)
 
     async def __aiter__(self) -> AsyncIterator[Out]:
         """Raises GatewayError if the upstream breaks off: what came before it is all there is."""
@@ -192,6 +199,7 @@ class Streaming(Generic[Out]):
 
     async def close(self) -> None:
         """Let go of the upstream; one that has ended keeps its connection."""
+        self._engine.streaming.discard(self)
         try:
             if self.record is None:
                 self._end(Outcome.CLIENT_GONE, status=CLIENT_GONE, error_code="client_gone")

@@ -14,6 +14,7 @@ _django: Any = get_asgi_application()  # sets Django up: what follows imports mo
 
 from gateway.app import ROOT, Gateway  # noqa: E402
 from gateway.asgi import Receive, Scope, Send  # noqa: E402
+from llmadmin import metrics  # noqa: E402
 
 # Below /v1, but views of the control plane.
 DJANGO_OWNS = frozenset({"llm", "user", "langfuse"})
@@ -33,6 +34,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await _live(receive, send)
         case "http" if gateway_owns(scope["path"]):
             await _gateway(scope, receive, send)
+        case "http" if scope["path"] == metrics.PATH:
+            await metrics.answer(scope, receive, send)
         case "http":
             await _django(scope, receive, send)
         case _:  # nothing here speaks WebSocket

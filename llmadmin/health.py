@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from psycopg_pool import PoolTimeout
 
-from gateway import store
+from gateway import metrics, store
 from jobs.services import broker
 from jobs.services.heartbeats import WORKER_SILENT_AFTER_S, worker_age_s
 
@@ -46,11 +46,13 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     parts = check_parts()
     ready = all(part["ok"] for part in parts.values())
-    return JsonResponse({"status": "ready" if ready else "not ready", "parts": parts}, status=200 if ready else 503)
+    degraded = any(part.get("degraded") for part in parts.values())
+    status = "not ready" if not ready else "degraded" if degraded else "ready"
+    return JsonResponse({"status": status, "parts": parts}, status=200 if ready else 503)
 
 
 def check_parts() -> dict[str, dict[str, Any]]:
-    """Each part that an answer depends on: `ok`, and `detail` in words."""
+    """Each part that an answer depends on: `ok`, and `detail` in words; `degraded` if it works, but less well."""
     database: Future[float | None] = _threads.submit(_read_heartbeat)
     reachable = _threads.submit(broker.check)
     return {
@@ -58,6 +60,8 @@ def check_parts() -> dict[str, dict[str, Any]]:
         "broker": _told(partial(_broker, reachable)),
         "worker": _told(partial(_worker, database)),
         "snapshot": _told(_snapshot),
+        "spool": _told(_spool),
+        "limits": _limits(),
     }
 
 
@@ -116,3 +120,20 @@ def _snapshot() -> str:
     if age_s > SNAPSHOT_OLD_AFTER_S:
         raise NotReady(f"{age_s:.0f} s old")
     return f"{age_s:.1f} s old"
+
+
+def _spool() -> str:
+    """Records that wait for the database: this process makes no calls when no more may."""
+    now = metrics.gauges()
+    if now["spool_full"]:
+        raise NotReady("full, or cannot be written: calls are refused")
+    if not now["spool_backlog_bytes"]:
+        return "nothing waits"
+    return f"{now['spool_backlog_bytes']} bytes wait, for {now['spool_oldest_s']:.1f} s"
+
+
+def _limits() -> dict[str, Any]:
+    """Without Redis, calls go on: each process counts by itself, or those that are limited are refused."""
+    if metrics.gauges()["redis_up"] is False:
+        return {"ok": True, "degraded": True, "detail": "counted without Redis, which does not answer"}
+    return {"ok": True, "detail": "counted"}

@@ -66,6 +66,10 @@ class Connector(aiohttp.TCPConnector):
             **options,
         )
 
+    def connections(self) -> tuple[int, int]:
+        """How many are in use, and how many are idle."""
+        return len(self._acquired), sum(len(kept) for kept in list(self._conns.values()))
+
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:

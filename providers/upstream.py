@@ -89,6 +89,12 @@ class Pool:
             )
         return session
 
+    def connections(self) -> tuple[int, int]:
+        """How many are in use, and how many are kept for the next call. Any thread may ask."""
+        connectors = [session.connector for session in list(self._sessions.values())]
+        told = [one.connections() for one in connectors if isinstance(one, Connector)]
+        return sum(in_use for in_use, _ in told), sum(idle for _, idle in told)
+
     async def close(self) -> None:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():

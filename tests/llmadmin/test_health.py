@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from core.clock import now
+from gateway.pipeline import Engine
 from jobs.models import WorkerHeartbeat
 from jobs.services.heartbeats import worker_seen
+from providers.upstream import Pool
+from tests.gateway.test_metrics import record
+from usage.admission import Limit
+from usage.counters.memory import MemoryCounters
+from usage.counters.redis import RedisCounters
+from usage.spool import Spool
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,3 +73,40 @@ def test_being_alive_asks_nobody_else(client: Client, settings: Any, django_asse
 def test_health_is_only_read(client: Client, path: str) -> None:
     assert client.post(path).status_code == 405
     assert client.head(path).status_code in {200, 503}
+
+
+def full_spool(folder: Path) -> Spool:
+    spool = Spool(folder, max_bytes=4_000)
+    while spool.has_room:
+        spool.append(record())
+    return spool
+
+
+def engine(folder: Path, **parts: Any) -> Engine:
+    return Engine(**{"pool": Pool(), "counters": MemoryCounters(), "spool": Spool(folder), **parts})
+
+
+def test_it_is_not_ready_when_no_more_calls_can_be_recorded(client: Client, tmp_path: Path) -> None:
+    worker_seen("worker@here")
+    spool = full_spool(tmp_path)
+    full = engine(tmp_path, spool=spool)
+    assert failing(client) == ["spool"]
+    asyncio.run(full.close())
+    spool.close()
+    assert failing(client) == []
+
+
+def test_it_is_ready_but_degraded_while_limits_are_counted_without_redis(client: Client, tmp_path: Path) -> None:
+    worker_seen("worker@here")
+
+    async def ask() -> tuple[str, bool]:
+        counters = RedisCounters("redis://127.0.0.1:1/0")
+        limit = Limit("{t}:requests", "requests", 5, "this token")
+        counting = engine(tmp_path, counters=counters)
+        await counters.admit([limit], [], tokens=1, units=None, now=time.time())
+        body = (await asyncio.to_thread(client.get, "/readyz")).json()
+        await counting.close()
+        return body["status"], body["parts"]["limits"]["ok"]
+
+    assert asyncio.run(ask()) == ("degraded", True)
+    assert client.get("/readyz").json()["status"] == "ready"
