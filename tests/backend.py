@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+PURE_ALREADY = "TEST_PURE_ALREADY"  # set when an earlier backend of this run did the tests that touch none
 EMBEDDED, SERVERS = "embedded", "servers"
 NAMES = {EMBEDDED: "sqlite + filesystem", SERVERS: "postgresql + redis"}
 DEFAULT_DATABASE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"

@@ -27,6 +27,21 @@ def pytest_report_header() -> str:
     return f"backend: {backend.NAMES[backend.chosen()]}"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The provider layer's pure tests know no backend: once a run has done them, its next backend leaves them out."""
+    if not os.environ.get(backend.PURE_ALREADY):
+        return
+    kept = [item for item in items if not _is_pure(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def _is_pure(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    touches = {"db", "transactional_db", "new_stack"} & fixtures or item.get_closest_marker("django_db")
+    return "providers" in item.path.parts and not touches
+
+
 @pytest.fixture(autouse=True)
 def empty_cache() -> Iterator[None]:
     """No test is throttled or locked out by what another one did."""
