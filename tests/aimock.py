@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live.processes import end_with_the_tests
 from tests.live.stack import fetch, free_port
+from tests.npm import installed
 
-VERSION = "1.43.0"
+PACKAGE, VERSION = "@copilotkit/aimock", "1.43.0"
 API_KEY = "sk-aimock-0123456789abcdef"
 DIMENSIONS = 8
 FIXTURES: dict[str, Any] = {
@@ -77,30 +74,9 @@ class Aimock:
         urllib.request.urlopen(request, timeout=5).close()
 
 
-def installed() -> Path:
-    """The folder it is installed in; skips the test, with the reason, where that cannot be."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("npm and node are not installed: aimock cannot be")
-    folder = Path(tempfile.gettempdir()) / f"llmadmin-aimock-{VERSION}-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        pytest.skip(f"{folder} belongs to somebody else")
-    package = folder / "node_modules" / "@copilotkit" / "aimock"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test processes come here at once
-        if not (package / "package.json").exists():
-            command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts"]
-            done = subprocess.run(
-                [*command, f"@copilotkit/aimock@{VERSION}"], capture_output=True, text=True, timeout=180
-            )
-            if done.returncode:
-                pytest.skip(f"npm could not install aimock: {done.stderr.strip()[-300:]}")
-    return package
-
-
 @pytest.fixture(scope="session")
 def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aimock]:
-    package, folder, port = installed(), tmp_path_factory.mktemp("aimock"), free_port()
+    package, folder, port = installed(PACKAGE, VERSION), tmp_path_factory.mktemp("aimock"), free_port()
     (folder / "fixtures.json").write_text(json.dumps(FIXTURES))
     log = folder / "log"
     with log.open("w") as output:
