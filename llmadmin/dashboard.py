@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Count, Model
+from django.db.models import Count, Model, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -18,9 +19,13 @@ from jobs.services.heartbeats import WORKER_SILENT_AFTER_S
 from providers.models import LLM, VALID, LLMFactory
 from tenants.admin.common import state_badge, verdict_badge
 from tenants.models import Credential, CredentialState, Tenant, TenantLLM
+from usage.admin.records import money
+from usage.models import UsageDaily
+from usage.services import reports
 
 NUMBERS_CACHED_S = 60
 ROWS = 8
+USAGE_DAYS = 14
 _TROUBLED = (CredentialState.FAILING, CredentialState.QUARANTINED)
 
 
@@ -30,6 +35,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if _sees(request, "tenants.view_credential"):
         found["credential_states"] = _numbers("credential-states", _credential_states)
         found["troubled"] = _troubled()
+    if _sees(request, "usage.view_usagedaily"):
+        found["usage"] = _numbers("usage", _usage)
     if _sees(request, "jobs.view_job"):
         found["job_states"] = _numbers("job-states", _job_states)
         found["recent_jobs"] = [{"job": job, "state": state_html(job)} for job in Job.objects.order_by("-id")[:ROWS]]
@@ -88,6 +95,49 @@ def _credential_states() -> list[tuple[str, str, int]]:
 def _job_states() -> list[tuple[str, str, int]]:
     rows = Job.objects.order_by().values_list("state").annotate(Count("pk"))
     return sorted((state, state.replace("_", " "), count) for state, count in rows)
+
+
+def _usage() -> dict[str, Any]:
+    """What all tenants used in the last days, the busiest models and tenants first."""
+    last = now().date()
+    first = last - timedelta(days=USAGE_DAYS - 1)
+    rows = UsageDaily.objects.all()
+    report = reports.summary(rows, first=first, last=last, group_by=["day"])
+    priced = report.total["cost"] > 0
+    sizes = {line["day"]: line["cost"] if priced else line["calls"] for line in report.lines}
+    largest = max(sizes.values(), default=0) or 1
+    lines = {line["day"]: line for line in report.lines}
+    days = [first + timedelta(days=number) for number in range(USAGE_DAYS)]
+    spent = rows.between(first, last).order_by().values_list("tenant_id").annotate(cost=Sum("cost"), calls=Sum("calls"))
+    tenants = list(spent.order_by("-cost", "-calls")[:ROWS])
+    names = dict(Tenant.objects.filter(pk__in=[pk for pk, *_ in tenants]).order_by().values_list("pk", "name"))
+    models = reports.summary(rows, first=first, last=last, group_by=["model"]).lines[:ROWS]
+    return {
+        "numbers": [
+            *((name, f"{report.total[key]:,}") for name, key in (("calls", "calls"), ("tokens", "total_tokens"))),
+            ("USD", money(report.total["cost"])),
+            *((name, f"{report.total[name]:,}") for name in ("errors", "unpriced")),
+        ],
+        "measure": "cost" if priced else "calls",
+        "days": [
+            {
+                "day": day,
+                "calls": lines[day]["calls"] if day in lines else 0,
+                "cost": money(lines[day]["cost"] if day in lines else Decimal(0)),
+                "percent": round(100 * sizes.get(day, 0) / largest),
+            }
+            for day in days
+        ],
+        "models": [
+            {"name": f"{line['llm_name']}@{line['factory']}" if line["llm_name"] else "none", "calls": line["calls"]}
+            | {"cost": money(line["cost"])}
+            for line in models
+        ],
+        "tenants": [
+            {"id": pk, "name": names.get(pk, f"{pk[:8]}… (deleted)"), "calls": calls, "cost": money(cost)}
+            for pk, cost, calls in tenants
+        ],
+    }
 
 
 def _troubled() -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ class Booked(ReadOnly):
         if not hasattr(row, "token_label"):
             self.prepare_rows(None, [row])  # type: ignore[arg-type]
         if not row.token_id:
-            return "from Python"
+            return "Python"
         if not row.token_label:
             return f"{row.token_id[:8]}… (deleted)"
         return link(reverse("admin:tenants_apitoken_change", args=[row.token_id]), row.token_label)
@@ -154,7 +154,7 @@ class UsageRecordAdmin(Booked, ModelAdmin):
     sortable_by = ("started",)  # by anything else, the database would have to sort all calls there are
     fields = (
         *("id", "started", "tenant_name", "token_name", "model_name", "model", "route", "operation", "stream"),
-        *("ended", "status", "error_code", "latency", "first_token_ms", "counts", "estimated", "price"),
+        *("ended", "status", "error_code", "latency_ms", "first_token_ms", "counts", "estimated", "cost"),
         *("attempts_shown", "request_id", "end_user"),
     )
 
@@ -166,7 +166,7 @@ class UsageRecordAdmin(Booked, ModelAdmin):
 
     @display(description="began", ordering="started_at")
     def started(self, record: UsageRecord) -> str:
-        return f"{record.started_at:%Y-%m-%d %H:%M:%S}"
+        return f"{record.started_at:%Y-%m-%d\u00a0%H:%M:%S}"
 
     @display(description="ended", ordering="outcome")
     def ended(self, record: UsageRecord) -> str:
@@ -183,7 +183,7 @@ class UsageRecordAdmin(Booked, ModelAdmin):
 
     @display(description="latency", ordering="latency_ms")
     def latency(self, record: UsageRecord) -> str:
-        return f"{record.latency_ms:,} ms"
+        return f"{record.latency_ms / 1000:,.2f}\u00a0s"
 
     @display(description="used")
     def counts(self, record: UsageRecord) -> str:
@@ -207,7 +207,7 @@ class UsageDailyAdmin(Booked, ModelAdmin):
     sortable_by = ("day",)
     fields = (
         *("day", "tenant_name", "token_name", "model_name", "operation", "calls", "errors", "estimated", "unpriced"),
-        *(*COUNTS, "price"),
+        *(*COUNTS, "cost"),
     )
 
     @display(description="tokens in")
@@ -229,9 +229,15 @@ def count(number: int | None, *, estimated: bool = False) -> str:
 
 
 def money(amount: Decimal | None) -> str:
-    """USD for people: two places, and more for what is less than a cent. “?” is not known."""
+    """USD for people: the smaller, the more places. “?” is not known."""
     if amount is None:
         return "?"
     if amount == 0 or amount >= 1:
         return f"{amount:,.2f}"
-    return f"{amount:.4f}" if amount >= Decimal("0.01") else f"{amount.normalize():f}"
+    return (
+        f"{amount:.4f}"
+        if amount >= Decimal("0.01")
+        else f"{amount:.6f}"
+        if amount >= Decimal("0.0001")
+        else f"{amount:f}"
+    )
