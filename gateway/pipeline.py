@@ -75,12 +75,12 @@ class Engine:
         send = partial(targets.complete, call, self.pool)
         try:
             answer = await attempt(call, plan, self.breaker, admissions.enter, send)
+            body, media_type = written(call, answer)
         except UpstreamError as error:
             raise self._failed(call, admissions, error) from None
         except BaseException as error:
             self._ended(call, admissions, error)
             raise
-        body, media_type = written(call, answer)
         record = self.settle(call, admissions, Outcome.COMPLETE, meter.of_reply(call, answer.reply))
         return Done(answer.reply, body, media_type, meter.headers(call, record), record)
 
@@ -139,16 +139,15 @@ class Engine:
         return told
 
     def _ended(self, call: Call, admissions: Admissions, why: BaseException) -> None:
-        """The caller left before there was an answer, or a fallback was refused."""
+        """The caller left before there was an answer, a fallback was refused, or the fault is our own."""
         if not call.attempts:
             self._later(admissions.settle(0, Decimal(0)))
         elif isinstance(why, GatewayError):
-            self.settle(
-                call, admissions, Outcome.ERROR, Usage(), status=why.status, error_code=why.code or "internal_error"
-            )
+            code = why.code or "internal_error"
+            self.settle(call, admissions, Outcome.ERROR, Usage(), status=why.status, error_code=code)
         else:
-            usage = meter.of_input(call)
-            self.settle(call, admissions, Outcome.CLIENT_GONE, usage, status=CLIENT_GONE, error_code="client_gone")
+            outcome, status, code = ending(why)
+            self.settle(call, admissions, outcome, meter.of_input(call), status=status, error_code=code)
 
     def _later(self, settling: Coroutine[Any, Any, None]) -> None:
         """Nobody waits for it, and nobody cancels it with the call."""
@@ -159,6 +158,13 @@ class Engine:
         task = asyncio.ensure_future(settling)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
+
+
+def ending(why: BaseException) -> tuple[Outcome, int, str]:
+    """How a call ended that was broken off: its caller left, or the fault is our own."""
+    if isinstance(why, Exception):
+        return Outcome.ERROR, 500, "internal_error"
+    return Outcome.CLIENT_GONE, CLIENT_GONE, "client_gone"
 
 
 class Streaming(Generic[Out]):
@@ -192,8 +198,9 @@ class Streaming(Generic[Out]):
             self._end(Outcome.UPSTREAM_CUT, status=error.http_status, error_code=error.code)
             self._engine.breaker.failed(self._key, error)
             raise errors.of_upstream(error) from None
-        except BaseException:
-            self._end(Outcome.CLIENT_GONE, status=CLIENT_GONE, error_code="client_gone")
+        except BaseException as error:
+            outcome, status, code = ending(error)
+            self._end(outcome, status=status, error_code=code)
             raise
         self._end(Outcome.COMPLETE, status=200)
 

@@ -54,7 +54,8 @@ def _resolve(tenant: TenantSnapshot, caller: Caller, name: str, operation: Opera
     groups = tuple(group for group in fitting if group)
     if not groups:
         kinds = sorted({kind for group in plan.groups for one in group for kind in one.deployment.model_types})
-        if not kinds:
+        names = [one.deployment.model_id for group in plan.groups for one in group]
+        if not kinds or not caller.may_use(name, plan.route, *names):
             raise errors.unknown_model(name)
         possible = sorted({operation_for(LLMType(kind)).value for kind in kinds})
         raise errors.wrong_type(name, kinds, possible, operation)
