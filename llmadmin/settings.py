@@ -318,3 +318,7 @@ LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"
 LOG_FORMAT = env.choice("LOG_FORMAT", "text", ["text", "json"])
 LOGGING_CONFIG = "core.logging.configure"
 LOGGING = logging_config(level=LOG_LEVEL, style=LOG_FORMAT)
+
+# --- Metrics --------------------------------------------------------------------------------------------------------
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # who has it may read /metrics
+METRICS_TENANT_LABEL = env.flag("METRICS_TENANT_LABEL", False)
