@@ -93,6 +93,7 @@ def run(tenant: Tenant) -> Page:
     _models(page, saved)
     _routes(page, saved)
     _usage(page, tenant)
+    _bounds(page)
     _history(page)
     _gateway(page, token)
     _health(page)
@@ -240,6 +241,31 @@ def _usage(page: Page, tenant: Tenant) -> None:
     page.shown.add(("/api/usage/summary/", "get"))
     table = page.client.get(path).content.decode().replace("\r\n", "\n").rstrip()
     page.text += f"\n### The same as a table\n\n```http\nGET {path}\n```\n```\n{table}\n```\n"
+
+
+def _bounds(page: Page) -> None:
+    page.chapter(
+        "Limits and budgets",
+        "How much the tenant, a token or a model may be called, and what calls may cost (USD, UTC).\n"
+        "[limits.md](limits.md) says what is counted when. What staff have set can be seen and not changed.",
+    )
+    token = ApiToken.objects.get(name="automation").pk
+    limit: dict[str, Any] = {"token": token, "requests_per_minute": 60, "tokens_per_minute": 100_000}
+    row = page.ask("Limit a token", "post", "/api/rate-limits/", limit)["id"]
+    of_model = {"model": "fake-chat@Vendor", "parallel": 4}
+    page.ask("Limit a model, for all of the tenant's calls together", "post", "/api/rate-limits/", of_model)
+    page.ask("List limits, with what is used now", "get", f"/api/rate-limits/?token={token}")
+    page.ask("A limit", "get", f"/api/rate-limits/{row}/")
+    page.ask("Change a limit; null lifts a number", "patch", f"/api/rate-limits/{row}/", {"tokens_per_minute": None})
+    page.ask("Lift a limit for good", "delete", f"/api/rate-limits/{row}/")
+    page.ask("A budget of the tenant", "post", "/api/budgets/", {"amount": "250.00", "period": "month"})
+    of_token = {"token": token, "amount": "5", "period": "day", "blocks": False}
+    row = page.ask("One of a token, that is only watched", "post", "/api/budgets/", of_token)["id"]
+    page.ask("List budgets, with how they stand", "get", "/api/budgets/?period=month")
+    page.ask("A budget", "get", f"/api/budgets/{row}/")
+    page.ask("Change a budget", "patch", f"/api/budgets/{row}/", {"amount": "7.5", "blocks": True})
+    page.ask("An amount that makes no sense", "patch", f"/api/budgets/{row}/", {"amount": "0"})
+    page.ask("Delete a budget", "delete", f"/api/budgets/{row}/")
 
 
 def _history(page: Page) -> None:

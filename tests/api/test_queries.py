@@ -30,7 +30,7 @@ def test_a_list_takes_as_many_queries_however_long_it_is(world: World, owner: Cl
     few, before = queries(owner, path)
     world.grow(12)
     many, after = queries(owner, path)
-    assert many == few <= 5
+    assert many == few <= (6 if name == "budget-list" else 5)  # what is spent takes two
     assert after >= before + 12 or name in ("tenant-list", "usage-summary-list")  # the caller's own; one day
 
 

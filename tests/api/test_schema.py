@@ -85,6 +85,7 @@ def test_random_requests_are_answered_as_documented(world: World, role: str, exa
         "tokens": world.token.pk, "routes": world.route.pk,
         "members": world.membership.pk, "models": world.llm.pk, "probes": world.probe.pk, "tenants": world.tenant.pk,
         "tenant-models": world.tenant_llm.pk, "audit-events": world.event.pk, "usage": world.usage_record.pk,
+        "rate-limits": world.rate_limit.pk, "budgets": world.budget.pk,
     }  # fmt: skip
 
     for operation in asked:

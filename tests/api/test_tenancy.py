@@ -20,12 +20,14 @@ MANAGERS_ONLY = {"audit-event"}
 
 ROW: dict[str, Callable[[World], Any]] = {
     "audit-event": lambda world: world.event.pk,
+    "budget": lambda world: world.budget.pk,
     "credential": lambda world: world.credential.pk,
     "factory": lambda world: world.factory.pk,
     "job": lambda world: world.job.pk,
     "member": lambda world: world.membership.pk,
     "model": lambda world: world.llm.pk,
     "probe": lambda world: world.probe.pk,
+    "rate-limit": lambda world: world.rate_limit.pk,
     "route": lambda world: world.route.pk,
     "tenant": lambda world: world.tenant.pk,
     "tenant-model": lambda world: world.tenant_llm.pk,
@@ -54,6 +56,10 @@ BODY: dict[tuple[str, str], Callable[[World], dict[str, Any]]] = {
         "name": "slow", "model_type": "chat", "targets": [{"tenant_model": str(world.tenant_llm.pk)}],
     },
     ("route-detail", "patch"): lambda world: {"name": "faster"},
+    ("rate-limit-list", "post"): lambda world: {"parallel": 5},
+    ("rate-limit-detail", "patch"): lambda world: {"parallel": 7},
+    ("budget-list", "post"): lambda world: {"amount": "9.50"},
+    ("budget-detail", "patch"): lambda world: {"amount": "12"},
     ("job-cancel", "post"): lambda world: {},
     ("job-retry", "post"): lambda world: {},
 }  # fmt: skip

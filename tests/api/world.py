@@ -16,11 +16,14 @@ from tenants.services import credentials, routes
 from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import People, actor_of, make_member, make_token
 from tests.usage.calls import make_call
-from usage.models import UsageDaily, UsageRecord
-from usage.services import ledger
+from usage.models import Budget, RateLimit, UsageDaily, UsageRecord
+from usage.services import budgets, ledger, limits
 
 KEY = "sk-world-0123456789"
-OWNED = (ApiToken, AuditEvent, Credential, Membership, Probe, Route, TenantLLM, Job, UsageDaily, UsageRecord)
+OWNED = (
+    *(ApiToken, AuditEvent, Budget, Credential, Membership, Probe, RateLimit, Route, TenantLLM, Job),
+    *(UsageDaily, UsageRecord),
+)
 
 
 @dataclass
@@ -37,6 +40,8 @@ class World:
     membership: Membership
     event: AuditEvent
     usage_record: UsageRecord
+    rate_limit: RateLimit
+    budget: Budget
 
     @property
     def tenant(self) -> Tenant:
@@ -72,17 +77,20 @@ def fill(people: People, factory: LLMFactory) -> dict[str, Any]:
     job = Job.objects.create(type="probe", tenant_id=tenant.pk, state="failed", created_by=people.owner)
     text = make_token(tenant, user=people.owner)
     model = TenantLLM.objects.create(**row, model_types=["chat"])
-    call = make_call(tenant_id=tenant.pk, token_id=ApiToken.objects.get(prefix=text[:12]).pk, tenant_llm_id=model.pk)
+    token = ApiToken.objects.get(prefix=text[:12])
+    call = make_call(tenant_id=tenant.pk, token_id=token.pk, tenant_llm_id=model.pk)
     ledger.ingest([call])
     plan = RoutePlan(f"route-{factory.pk}", "chat", [TargetPlan(model.pk)])
     return {
         "credential": credential,
         "tenant_llm": model,
         "usage_record": UsageRecord.objects.get(pk=call.id),
+        "rate_limit": limits.create(tenant=tenant, token=token, requests_per_minute=60, actor=owner),
+        "budget": budgets.create(tenant=tenant, token=token, amount="100", actor=owner),
         "route": routes.create(tenant=tenant, plan=plan, actor=owner),
         "job": job,
         "probe": Probe.objects.create(**row, job=job, model_type="chat", verdict="ok", step="body"),
-        "token": ApiToken.objects.get(prefix=text[:12]),
+        "token": token,
         "membership": Membership.objects.get(tenant=tenant, user=make_member(tenant)),
         "event": AuditEvent.objects.create(
             action="thing.done", tenant_id=tenant.pk, user=people.owner, actor="someone"

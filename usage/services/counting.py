@@ -34,9 +34,14 @@ def counters() -> Counters:
     return _local
 
 
+def counts_alone() -> bool:
+    """Whether one web process counts, by itself: this one, where pages and answers are made."""
+    return settings.WEB_WORKERS == 1 and not settings.REDIS_URL
+
+
 def local() -> MemoryCounters | None:
-    """What this process counts by itself, as the only one that does; None elsewhere."""
-    return _local if settings.WEB_WORKERS == 1 and not settings.REDIS_URL else None
+    """What this process counts with by itself; None if it has not begun."""
+    return _local
 
 
 async def spent(lines: Sequence[BudgetLine]) -> Mapping[str, int]:

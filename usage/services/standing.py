@@ -22,7 +22,7 @@ from usage.counters.verdicts import MINUTE_MS
 from usage.models import Budget, RateLimit
 from usage.models.limits import AMOUNTS
 from usage.services.budgets import line_of
-from usage.services.counting import local
+from usage.services.counting import counts_alone, local
 from usage.services.limits import KINDS, keys_of
 from usage.services.spending import spent_now
 
@@ -77,7 +77,7 @@ def of_limits(rows: Sequence[RateLimit]) -> dict[str, LimitStanding]:
     counted = _look(list(limits.values()), ())
     found = {row.pk: LimitStanding({}) for row in rows}
     for (pk, name), limit in limits.items():
-        used = counted.used.get(limit.key)
+        used = counted.used.get(limit.key, 0 if counted.complete else None)
         found[pk].used[name] = used if used is None or limit.kind == "parallel" else -(-used // MINUTE_MS)
     return found
 
@@ -102,10 +102,10 @@ def _look(limits: Sequence[Limit], lines: Sequence[BudgetLine]) -> _Counted:
     counted = _Counted()
     if settings.REDIS_URL:
         _look_in_redis(limits, lines, counted)
+    elif not counts_alone():
+        counted.complete = False
     elif (counters := local()) is not None:
         counted.take(limits, lines, counters.standing(limits, lines, now=time.time()))
-    else:
-        counted.complete = False
     return counted
 
 
