@@ -1,5 +1,6 @@
-"""The pages of what was used."""
+"""The pages of what was used, and of what bounds it."""
 
+from usage.admin.bounds import BudgetAdmin, RateLimitAdmin
 from usage.admin.records import UsageDailyAdmin, UsageRecordAdmin
 
-__all__ = ["UsageDailyAdmin", "UsageRecordAdmin"]
+__all__ = ["BudgetAdmin", "RateLimitAdmin", "UsageDailyAdmin", "UsageRecordAdmin"]

@@ -11,7 +11,6 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from core.admin import (
-    ChoicesDropdownFilter,
     DropdownFilter,
     ModelAdmin,
     RangeDateFilter,
@@ -26,6 +25,7 @@ from core.admin import (
 from core.ids import ID_LENGTH
 from tenants.models import ApiToken, Tenant
 from usage.models import UsageDaily, UsageRecord
+from usage.models.records import OUTCOME_CHOICES
 from usage.records import COUNTS, Outcome
 from usage.services import reports
 
@@ -79,6 +79,20 @@ class CalledModelFilter(ModelFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return reports.narrowed(queryset, UsageDaily.objects.all(), wanted=self.wanted())
+
+
+class OutcomeFilter(DropdownFilter):
+    title = "outcome"
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return OUTCOME_CHOICES
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value not in list(Outcome):
+            return queryset
+        return reports.narrowed(queryset, UsageDaily.objects.all(), wanted={"outcome": value})
 
 
 class OddFilter(DropdownFilter):
@@ -141,7 +155,7 @@ class UsageRecordAdmin(Booked, ModelAdmin):
         *("price", "latency"),
     )
     list_filter = (
-        ("outcome", ChoicesDropdownFilter),
+        OutcomeFilter,
         TenantFilter,
         TokenFilter,
         CalledModelFilter,

@@ -94,7 +94,7 @@ class UsageSummaryViewSet(Resource):
         rows = rows.filter(**{name: value for name, value in chosen.items() if value is not None})
         report = reports.summary(rows, first=first, last=last, group_by=asked["group_by"])
         if asked["as"] == "json":
-            return Response(UsageSummarySerializer(report).data)
+            return Response(reports.as_json(report))
         name = f"usage-{first}-{last}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return HttpResponse(reports.as_csv(report), content_type="text/csv; charset=utf-8", headers=headers)

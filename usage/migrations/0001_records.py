@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'daily usage',
                 'verbose_name_plural': 'daily usage',
                 'ordering': ['-day', '-id'],
-                'indexes': [models.Index(fields=['-day'], name='usagedaily_newest'), models.Index(fields=['tenant_llm_id'], name='usagedaily_of_model')],
+                'indexes': [models.Index(fields=['day'], name='usagedaily_newest'), models.Index(fields=['tenant_llm_id'], name='usagedaily_of_model')],
                 'constraints': [models.UniqueConstraint(fields=('tenant_id', 'day', 'token_id', 'tenant_llm_id', 'factory', 'llm_name', 'operation'), name='usagedaily_once')],
             },
         ),
@@ -87,7 +87,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-started_at'],
-                'indexes': [models.Index(fields=['-started_at'], name='usage_newest'), models.Index(fields=['tenant_id', '-started_at'], name='usage_of_tenant'), models.Index(fields=['token_id', '-started_at'], name='usage_of_token'), models.Index(fields=['tenant_llm_id', '-started_at'], name='usage_of_model'), models.Index(condition=models.Q(('outcome', 'complete'), _negated=True), fields=['tenant_id', '-started_at'], name='usage_not_complete')],
+                'indexes': [models.Index(fields=['started_at'], name='usage_newest'), models.Index(fields=['tenant_id', 'started_at'], name='usage_of_tenant'), models.Index(fields=['token_id', 'started_at'], name='usage_of_token'), models.Index(fields=['tenant_llm_id', 'started_at'], name='usage_of_model'), models.Index(condition=models.Q(('outcome', 'complete'), _negated=True), fields=['outcome', 'tenant_id', 'started_at'], name='usage_not_complete')],
             },
         ),
     ]

@@ -53,20 +53,29 @@ class Budget(Bound):
                 fields=["tenant", "period", "set_by_staff"],
                 condition=Q(token=None, factory=None),
                 name="budget_of_tenant_once",
+                violation_error_message="There is a budget of this scope and period already: change that one.",
             ),
             models.UniqueConstraint(
                 fields=["token", "period", "set_by_staff"],
                 condition=Q(token__isnull=False),
                 name="budget_of_token_once",
+                violation_error_message="There is a budget of this scope and period already: change that one.",
             ),
             models.UniqueConstraint(
                 fields=["tenant", "factory", "period", "set_by_staff"],
                 condition=Q(factory__isnull=False),
                 name="budget_of_factory_once",
+                violation_error_message="There is a budget of this scope and period already: change that one.",
             ),
-            models.CheckConstraint(condition=Q(token=None) | Q(factory=None), name="budget_of_a_token_or_a_factory"),
             models.CheckConstraint(
-                condition=Q(amount__gt=Decimal(0), amount__lte=MAX_AMOUNT), name="budget_amount_sensible"
+                condition=Q(token=None) | Q(factory=None),
+                name="budget_of_a_token_or_a_factory",
+                violation_error_message="A budget is of a token or of a factory, not of both.",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount__gt=Decimal(0), amount__lte=MAX_AMOUNT),
+                name="budget_amount_sensible",
+                violation_error_message="More than 0, and at most 100,000,000 USD.",
             ),
             models.CheckConstraint(condition=Q(period__in=BudgetPeriod.values), name="budget_period_known"),
         ]

@@ -37,16 +37,23 @@ class RateLimit(Bound):
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["tenant", "model", "set_by_staff"], condition=Q(token=None), name="limit_of_tenant_once"
+                fields=["tenant", "model", "set_by_staff"],
+                condition=Q(token=None),
+                name="limit_of_tenant_once",
+                violation_error_message="There is a limit of this scope already: change that one.",
             ),
             models.UniqueConstraint(
-                fields=["token", "model", "set_by_staff"], condition=Q(token__isnull=False), name="limit_of_token_once"
+                fields=["token", "model", "set_by_staff"],
+                condition=Q(token__isnull=False),
+                name="limit_of_token_once",
+                violation_error_message="There is a limit of this scope already: change that one.",
             ),
             models.CheckConstraint(
                 condition=Q(requests_per_minute__isnull=False)
                 | Q(tokens_per_minute__isnull=False)
                 | Q(parallel__isnull=False),
                 name="limit_limits_something",
+                violation_error_message="A limit needs at least one number.",
             ),
             *(
                 models.CheckConstraint(

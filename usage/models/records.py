@@ -75,12 +75,12 @@ class UsageRecord(models.Model):
     class Meta:
         ordering: ClassVar = ["-started_at"]
         indexes: ClassVar = [
-            models.Index(fields=["-started_at"], name="usage_newest"),
-            models.Index(fields=["tenant_id", "-started_at"], name="usage_of_tenant"),
-            models.Index(fields=["token_id", "-started_at"], name="usage_of_token"),
-            models.Index(fields=["tenant_llm_id", "-started_at"], name="usage_of_model"),
+            models.Index(fields=["started_at"], name="usage_newest"),
+            models.Index(fields=["tenant_id", "started_at"], name="usage_of_tenant"),
+            models.Index(fields=["token_id", "started_at"], name="usage_of_token"),
+            models.Index(fields=["tenant_llm_id", "started_at"], name="usage_of_model"),
             models.Index(
-                fields=["tenant_id", "-started_at"],
+                fields=["outcome", "tenant_id", "started_at"],
                 condition=~Q(outcome=Outcome.COMPLETE.value),
                 name="usage_not_complete",
             ),
@@ -149,7 +149,7 @@ class UsageDaily(models.Model):
         verbose_name_plural = "daily usage"
         ordering: ClassVar = ["-day", "-id"]
         indexes: ClassVar = [
-            models.Index(fields=["-day"], name="usagedaily_newest"),
+            models.Index(fields=["day"], name="usagedaily_newest"),
             models.Index(fields=["tenant_llm_id"], name="usagedaily_of_model"),
         ]
         constraints: ClassVar = [

@@ -19,6 +19,7 @@ from core.principal import Principal
 from tenants.models import ApiToken
 from usage.models import UsageDaily, UsageRecord
 from usage.models.records import MEASURES, UsageDailyQuerySet, UsageRecordQuerySet
+from usage.pricing import MONEY_STEP
 from usage.records import TOKENS, Outcome
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -83,6 +84,18 @@ def summary(rows: UsageDailyQuerySet, *, first: date, last: date, group_by: Sequ
     return Summary(first, last, tuple(group_by), lines, total, truncated=len(found) > MAX_LINES)
 
 
+def as_json(report: Summary) -> dict[str, Any]:
+    """A report as JSON has it; money is a text."""
+    return {
+        "from": report.first.isoformat(),
+        "to": report.last.isoformat(),
+        "group_by": list(report.group_by),
+        "results": [_jsonable(line) for line in report.lines],
+        "total": _jsonable(report.total),
+        "truncated": report.truncated,
+    }
+
+
 def as_csv(report: Summary) -> str:
     """The lines of a report for a spreadsheet. What people have named is text there, and never a formula."""
     columns = [column for group in report.group_by for column in GROUPS[group]]
@@ -111,6 +124,8 @@ def narrowed(
     """
     wanted = {name: value for name, value in wanted.items() if value not in (None, "")}
     rows = rows.filter(**wanted)
+    if wanted.get("outcome", Outcome.COMPLETE) != Outcome.COMPLETE:
+        rows = rows.exclude(outcome=Outcome.COMPLETE.value)  # follows from it, and is what an index says
     days = days.filter(**{name: value for name, value in wanted.items() if name != "outcome"})
     if unpriced is not None:
         rows = rows.filter(_UNPRICED) if unpriced else rows.exclude(_UNPRICED)
@@ -138,7 +153,7 @@ def _sums(row: Mapping[str, Any]) -> dict[str, Any]:
     found["prompt_tokens"] = sum(found[name] for name in _PROMPT)
     found["completion_tokens"] = sum(found[name] for name in _COMPLETION)
     found["total_tokens"] = found["prompt_tokens"] + found["completion_tokens"]
-    found["cost"] = Decimal(row["sum_cost"])
+    found["cost"] = Decimal(row["sum_cost"]).quantize(MONEY_STEP)
     return {name: found[name] for name in SUMS}
 
 
@@ -149,6 +164,13 @@ def _name_tokens(lines: Iterable[dict[str, Any]]) -> None:
     names = dict(ApiToken.objects.filter(pk__in=ids).order_by().values_list("pk", "name"))
     for line in lines:
         line["token_name"] = names.get(line["token_id"], "")
+
+
+def _jsonable(line: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {**line, "cost": format(line["cost"], "f")}
+    if "day" in plain:
+        plain["day"] = plain["day"].isoformat()
+    return plain
 
 
 def _plain(value: Any) -> str:
