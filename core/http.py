@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from core.ids import new_id
+from core.redact import redact
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -21,8 +22,8 @@ _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def request_id(given: str) -> str:
-    """The name a caller gave its request, if it can stand in a header and a log line, else a new one."""
-    return given if _ACCEPTABLE_ID.fullmatch(given) else new_id()
+    """The name a caller gave its request, if it can stand in a header and a log line, else a new one: a key cannot."""
+    return given if _ACCEPTABLE_ID.fullmatch(given) and redact(given) == given else new_id()
 
 
 class RequestIdMiddleware:

@@ -100,6 +100,15 @@ def bad_request(message: str, *, param: str | None = None, status: int = 400) ->
     return GatewayError(status, message, code="invalid_request", param=param)
 
 
+def encoded_request() -> GatewayError:
+    return GatewayError(
+        415,
+        "The request's body is compressed. Send it as it is, without Content-Encoding.",
+        code="invalid_request",
+        headers={"accept-encoding": "identity"},
+    )
+
+
 def refused(refusal: Refused) -> GatewayError:
     """What a limit or a budget does not allow."""
     kind = "insufficient_quota" if refusal.code == "insufficient_quota" else "rate_limit_error"

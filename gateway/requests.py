@@ -20,11 +20,14 @@ from providers.wire import Operation
 Headers = Iterable[tuple[bytes, bytes]]
 
 MAX_MODEL_LENGTH = 255
+_AS_IT_IS = (b"", b"identity")
 _LONG_NUMBER = re.compile(rb"\d{19}")  # whole numbers beyond 64 bits, which the fast parser would round
 
 
 async def read(operation: Operation, headers: Headers, receive: Receive) -> dict[str, Any]:
     """The fields of a Call that the request says; raises GatewayError."""
+    if any(name == b"content-encoding" and value.strip().lower() not in _AS_IT_IS for name, value in headers):
+        raise errors.encoded_request()
     body = await read_body(receive, settings.GATEWAY_MAX_REQUEST_BYTES)
     if body is None:
         raise errors.bad_request(
