@@ -151,6 +151,12 @@ def test_mineru_runs_the_backend_of_the_credential_and_only_a_client_is_told_of_
     assert sent(**server) == sent() == []
 
 
+def test_a_request_cannot_send_mineru_to_another_server() -> None:
+    asked = {**PICTURE, "backend": "vlm-http-client", "server_url": "http://169.254.169.254"}
+    with pytest.raises(Unsupported, match="server_url"):
+        get("mineru").build(OCR, asked, Target("F", "m", "http://gpu:8000"))
+
+
 @pytest.mark.parametrize("secret", ["plain", "[1]", '{"mineru_backend": 5}', "{" * 5000])
 def test_a_secret_that_is_no_object_of_texts_is_no_settings(secret: str) -> None:
     credential = CredentialFields({}, OpenSecret(secret, origin_of("http://gpu")))

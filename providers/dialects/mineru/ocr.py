@@ -20,14 +20,16 @@ from providers.wire import Document, Operation, UpstreamRequest
 
 PATH = "/file_parse"
 _NATIVE = (
-    *("lang_list", "backend", "parse_method", "formula_enable", "table_enable", "server_url"),
+    *("lang_list", "backend", "parse_method", "formula_enable", "table_enable"),
     *("start_page_id", "end_page_id"),
 )
 _CLIENT = "http-client"  # only a backend of this kind is told where the model runs
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
-    """The backend is the credential's, unless the request names another."""
+    """The backend is the credential's, unless the request names another. Where its model runs, only the credential says:
+    a request that did could have the server call any address within its reach.
+    """
     asked, upload = read_request(payload, target, _NATIVE, "mineru")
     url = target.url_for(Operation.OCR, PATH)
     settings = target.credential.settings(origin=origin_of(url))
