@@ -16,6 +16,7 @@ from providers.errors import BadReply
 MAX_WORDS = 200
 MAX_DEPTH = 100  # of JSON; what is written anew from it may be nested 254 deep at most
 _PEEK_BYTES = 8192
+_TITLE = re.compile(r"(?i)<title\b[^<>]{0,200}>([^<]{0,500})</title")
 _TAGS = re.compile(r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*>?")
 
 
@@ -35,7 +36,7 @@ def first_words(body: bytes) -> str:
     """The beginning of a body that is not JSON, stripped of tags."""
     peek = body[:_PEEK_BYTES].decode("utf-8", "replace")
     text = " ".join(_TAGS.sub(" ", peek).split()) if "<" in peek else peek
-    if (title := re.search(r"(?is)<title[^>]*>(.*?)</title", peek)) and not text.startswith(title.group(1).strip()):
+    if (title := _TITLE.search(peek)) and not text.startswith(title.group(1).strip()):
         text = f"{title.group(1)} {text}"
     return words(html.unescape(text))
 

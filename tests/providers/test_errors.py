@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import errors
-from providers.dialects import get
+from providers.dialects import get, names
 from providers.dialects.failures import MAX_RETRY_AFTER_S, classify, classify_body, retry_after_s
 from providers.errors import (
     AuthenticationFailed,
@@ -260,3 +261,30 @@ def test_whatever_comes_only_errors_of_the_tree_are_raised(
         get("openai").parse(operation, status, headers, body)
     except UpstreamError as error:
         assert error.hint
+
+
+BUSY: dict[str, tuple[int, Any]] = {
+    "ollama": (500, {"error": "server busy, please try again"}),
+    "tei": (429, {"error": "Model is overloaded", "error_type": "overloaded"}),
+    "tencent": (503, {"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": "Too often."}}}),
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_wire_format_tells_how_long_to_wait(name: str) -> None:
+    dialect = get(name)
+    busy = BUSY.get(name, (429, {"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}))
+    for status, body in (busy, (429, {"error": {"message": "Slow down"}}), (503, {"error": {"message": "Busy"}})):
+        for operation in dialect.operations:
+            with pytest.raises(UpstreamError) as caught:
+                dialect.parse(operation, status, {**JSON, "retry-after": "7"}, json.dumps(body).encode())
+            assert caught.value.retry
+            assert caught.value.retry_after_s == 7
+
+
+def test_a_web_page_made_to_be_slow_is_read_fast() -> None:
+    """The first words of an answer are looked for in the time that its length takes, not the square of it."""
+    started = time.process_time()
+    for page in (b"<title>" * 2000, b"<title" * 2000, b"<!--" * 3000, b"<script " * 2000):
+        classify(404, HTML, page)
+    assert time.process_time() - started < 1

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from providers.dialects.bodies import media_type, read_problem, unexpected
-from providers.dialects.failures import classify, make
+from providers.dialects.failures import classify, make, retry_after_s
 from providers.errors import Overloaded, Unsupported
 
 _CANNOT = re.compile(r"\bdoes not support\b", re.I)
@@ -24,5 +24,5 @@ def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
         if _CANNOT.search(problem.message):
             raise make(Unsupported, problem, status=status, hint="Choose a model that has this capability.")
         if _LOADING.search(problem.message):
-            raise make(Overloaded, problem, status=status)
+            raise make(Overloaded, problem, status=status, retry_after_s=retry_after_s(headers))
     raise classify(status, headers, body)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from providers.dialects.bodies import read_problem
-from providers.dialects.failures import make
+from providers.dialects.failures import make, retry_after_s
 from providers.dialects.openai import errors
 from providers.errors import (
     BadRequest,
@@ -29,7 +29,7 @@ def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
     if not 200 <= status < 300:
         problem = read_problem(body)
         if problem.structured and (kind := _kind(status, problem.message)):
-            raise make(kind, problem, status=status)
+            raise make(kind, problem, status=status, retry_after_s=retry_after_s(headers))
     errors.raise_for(status, headers, body)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from providers.dialects.bodies import Problem, words
-from providers.dialects.failures import make
+from providers.dialects.failures import make, retry_after_s
 from providers.dialects.openai import errors
 from providers.errors import (
     AuthenticationFailed,
@@ -75,7 +75,7 @@ def raise_for(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise the error that this answer stands for, if it is not a success."""
     response = inner(body)
     if isinstance(response.get("Error"), dict):
-        raise of(response["Error"], status=status)
+        raise of(response["Error"], status=status, wait_s=retry_after_s(headers))
     errors.raise_for(status, headers, body)
 
 
@@ -89,8 +89,8 @@ def inner(body: bytes) -> dict[str, Any]:
     return response if isinstance(response, dict) else {}
 
 
-def of(error: Mapping[str, Any], *, status: int) -> UpstreamError:
+def of(error: Mapping[str, Any], *, status: int, wait_s: float | None = None) -> UpstreamError:
     code, message = (value if isinstance(value := error.get(name), str) else "" for name in ("Code", "Message"))
     kind = _CODES.get(code) or _CODES.get(code.partition(".")[0]) or GenericUpstreamError
     problem = Problem(words(message, 300), (words(code.lower(), 80),) if code else (), structured=True)
-    return make(kind, problem, status=status, hint=_HINTS.get(code, ""))
+    return make(kind, problem, status=status, hint=_HINTS.get(code, ""), retry_after_s=wait_s)
