@@ -76,8 +76,8 @@ class Target:
     quirks: Quirks = field(default_factory=Quirks)
     credential: CredentialFields = field(default_factory=CredentialFields)
     own_base_url: bool = False
-    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What need not be worked out anew for each call; it may hold secrets."""
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What need not be worked out anew for each call. It may hold secrets, so a changed copy begins with none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quirks", self.quirks.resolved(self.model, self.credential.fields))

@@ -86,7 +86,8 @@ class SigV4(Signer):
 
         def asking(external_id: str) -> TokenRequest:
             unsigned = form_request(url, **sts.assume_role(role, session=session, external_id=external_id))
-            return TokenRequest(signed(unsigned, keys, scope, datetime.now(UTC)), frozenset({keys.access_key}))
+            asked = signed(unsigned, keys, scope, datetime.now(UTC))
+            return TokenRequest(asked, frozenset({keys.access_key, keys.session_token} - {""}))
 
         def parse(response: UpstreamResponse) -> Token:
             return sts.read(response, external_id=external_id, ours=ours)

@@ -6,6 +6,7 @@ import io
 import struct
 import wave
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,6 +98,19 @@ def test_a_key_is_not_sent_to_another_address_than_its_own(upstream: FakeUpstrea
     error = fail(WrongURL, target(upstream, origin="https://api.example:443"))
     assert error.step == "sign"
     assert upstream.connections == 0
+
+
+def test_a_changed_copy_of_a_target_signs_anew(upstream: FakeUpstream) -> None:
+    """What one credential's requests were signed with is never added to another's."""
+    to = target(upstream)
+    call(to, Operation.CHAT, HI, policy=POLICY)
+    other = replace(to, credential=CredentialFields({}, OpenSecret("sk-other-0123456789", origin_of(upstream.url))))
+    fail(AuthenticationFailed, other)
+    assert [request.headers["authorization"] for request in upstream.requests] == [
+        f"Bearer {KEY}",
+        "Bearer sk-other-0123456789",
+    ]
+    assert KEY not in repr(to)
 
 
 def test_a_keyless_upstream_needs_no_key() -> None:

@@ -332,6 +332,17 @@ def test_tokens_come_from_the_declared_address_only() -> None:
             signer.exchange(request(), credential(HOST, STS, mode), "https://sts.evil.example")
 
 
+def test_whatever_of_the_keys_is_sent_is_taken_out_of_what_aws_answers() -> None:
+    held = {**json.loads(THEIRS), "aws_session_token": "FwoGZXIvYXdzEXAMPLE=="}
+    of = CredentialFields(credential(HOST, STS).fields, OpenSecret(json.dumps(held), origin_of(HOST), {origin_of(STS)}))
+    found = signers.get(SIGNER).exchange(request(), of, STS)
+    assert found is not None
+    asked = found.build()
+    assert asked.request.headers["X-Amz-Security-Token"] in asked.secrets
+    assert ACCESS in asked.secrets
+    assert "" not in exchange().build().secrets
+
+
 def test_every_tenant_and_role_has_keys_of_its_own() -> None:
     of = credential(HOST, STS, "iam_role")
     other = CredentialFields(of.fields, None, owner="another", installation=of.installation)
