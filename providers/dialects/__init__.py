@@ -1,6 +1,7 @@
 """The wire formats, found by walking this package and the entry points of the group "llmadmin.dialects".
 
-A dialect is a folder with a `DIALECT`. Nothing here does network I/O, and nothing is imported before it is asked for.
+A dialect is a folder with a `DIALECT`; docs/dialects.md tells how to write one. Nothing here does network I/O, and
+nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def _third_party() -> Iterator[Dialect]:
         except Exception:
             logger.exception("The dialect %s could not be loaded.", point.name)
             continue
-        if isinstance(loaded, Dialect):
+        if isinstance(loaded, Dialect) and not isinstance(loaded, type):
             yield loaded
         else:
             logger.error("The entry point %s is not a dialect.", point.name)

@@ -156,6 +156,12 @@ def test_the_command_prints_the_catalogue_of_this_installation() -> None:
     assert lines[3] == ["1", "of", "2", "can", "be", "called."]
 
 
+@pytest.mark.django_db
+def test_an_empty_catalogue_says_where_one_comes_from() -> None:
+    assert "--fixtures" in run().splitlines()[-1]
+    assert json.loads(run("--json")) == []
+
+
 def test_the_command_prints_one_json_document_and_needs_no_database_for_the_shipped_catalogue() -> None:
     document = json.loads(run("--fixtures", "--json"))
     assert len(document) == len(matrix.from_fixtures())

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from providers import dialects
+from providers.admin.forms import FactoryForm
 from providers.dialects import UnknownDialect
-from providers.errors import Unsupported
+from providers.errors import AuthenticationFailed, Unsupported
 from providers.llm_types import LLMType
+from providers.services import matrix
+from providers.target import Target
 from providers.wire import Operation, operation_for
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "dialects.md"
 IMPORT_BUDGET_S = 0.1
 _CHILD = """
 import sys, time
@@ -102,7 +109,7 @@ def test_third_parties_add_dialects_but_neither_replace_nor_break_ours(
     info = tmp_path / "third_party-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
-    lines = [f"{name} = {__name__}:{name}" for name in ("shouting", "usurper", "nonsense", "missing")]
+    lines = [f"{name} = {__name__}:{name}" for name in ("shouting", "usurper", "nonsense", "missing", "Shouting")]
     (info / "entry_points.txt").write_text("\n".join([f"[{dialects.ENTRY_POINTS}]", *lines]))
     monkeypatch.syspath_prepend(str(tmp_path))
     built_in = set(dialects.names())
@@ -111,6 +118,39 @@ def test_third_parties_add_dialects_but_neither_replace_nor_break_ours(
         assert dialects.get("shouting") is shouting
         assert dialects.get("openai") is not usurper
         assert set(dialects.names()) == built_in | {"shouting"}
-        assert len(caplog.records) == 3
+        assert len(caplog.records) == 4
     finally:
         dialects._registry.cache_clear()
+
+
+def test_the_package_in_the_docs_is_a_choice_of_the_admin_a_cell_of_the_matrix_and_can_be_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    toml, package, chat = re.findall(r"(?s)```(?:toml|python)\n(.+?)```", DOCS.read_text())
+    info, folder = tmp_path / "loudly-1.0.dist-info", tmp_path / "loudly"
+    for made in (info, folder):
+        made.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: loudly\nVersion: 1.0\n")
+    points = tomllib.loads(toml)["project"]["entry-points"]
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in of.items()) for group, of in points.items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    (folder / "__init__.py").write_text(package)
+    (folder / "chat.py").write_text(chat)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    dialects._registry.cache_clear()
+    try:
+        assert ("loudly", "loudly") in FactoryForm().fields["dialect"].choices
+        (cell,) = matrix.matrix([({"name": "Loud", "tags": "LLM", "dialect": "loudly"}, [])])
+        assert (cell.operation, cell.callable) == (Operation.CHAT, True)
+        to = Target("Loud", "m", "https://loud.example", dialect="loudly")
+        built = dialects.get("loudly").build(Operation.CHAT, {"messages": [{"role": "user", "content": "Hi"}]}, to)
+        assert built.url == "https://loud.example/shout"
+        assert json.loads(built.body or b"")["model"] == "m"
+        with pytest.raises(AuthenticationFailed):
+            dialects.get("loudly").parse(Operation.CHAT, 401, {}, b"{}")
+    finally:
+        dialects._registry.cache_clear()
+        for name in ("loudly", "loudly.chat"):
+            sys.modules.pop(name, None)
