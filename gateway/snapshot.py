@@ -17,8 +17,8 @@ from core.clock import now
 from gateway import deployments
 from gateway.deployments import Deployment
 from gateway.names import Names
-from providers.models import LLMFactory
-from tenants.models import RoutingChange
+from providers.models import VALID, LLMFactory
+from tenants.models import DEFAULT_MODEL_COLUMNS, RoutingChange, Tenant
 from tenants.models.routing import EVERYBODY, NEVER, Stamp
 from tenants.services import routes, tokens
 from usage.admission import Lines
@@ -86,6 +86,8 @@ class TenantSnapshot:
     deployments: Mapping[str, tuple[Deployment, ...]]  # by the model's id
     routes: Mapping[str, Plan]  # by name
     lines: Lines
+    is_enabled: bool = True
+    defaults: Mapping[str, str] = field(default_factory=dict)  # the model of each type where a call names none
     plans: dict[Any, Plan] = field(default_factory=dict, repr=False)
     bounds: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -132,7 +134,15 @@ def load(tenant_id: str) -> TenantSnapshot:
         MappingProxyType({name: tuple(ones) for name, ones in grouped.items()}),
         MappingProxyType(plans),
         limits.lines_for(tenant_id),
+        **_own(tenant_id),
     )
+
+
+def _own(tenant_id: str) -> dict[str, Any]:
+    """What a tenant says about itself."""
+    tenant = Tenant.objects.filter(pk=tenant_id, status=VALID).first()
+    chosen = {kind.value: getattr(tenant, column, "") for kind, column in DEFAULT_MODEL_COLUMNS.items()}
+    return {"is_enabled": tenant is not None, "defaults": MappingProxyType(chosen)}
 
 
 def tenant_of(digest: str) -> str | None:
