@@ -29,6 +29,7 @@ class GatewayError(Exception):
         param: str | None = None,
         kind: str = "invalid_request_error",
         headers: Mapping[str, str] | None = None,
+        upstream: UpstreamError | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -37,6 +38,7 @@ class GatewayError(Exception):
         self.param = param
         self.kind = kind
         self.headers = dict(headers or {})
+        self.upstream = upstream  # what it was made of, if an upstream failed
 
     def as_data(self) -> dict[str, Any]:
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
@@ -122,7 +124,9 @@ def of_upstream(error: UpstreamError) -> GatewayError:
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    return GatewayError(error.http_status, f"{error}{words}", code=error.code, kind=kind, headers=headers)
+    return GatewayError(
+        error.http_status, f"{error}{words}", code=error.code, kind=kind, headers=headers, upstream=error
+    )
 
 
 def cut() -> UpstreamError:

@@ -8,11 +8,12 @@ from providers.upstream import Pool
 from usage.services import counting, metering
 
 
-def engine() -> Engine:
-    """For one event loop; it records into the spool that this process carries to the ledger."""
+def engine(*, beside: bool = False) -> Engine:
+    """For one event loop; it records into the spool that this process carries to the ledger. `beside`: it is not the
+    one that serves HTTP."""
     spool = metering.open_spool()
     flusher = metering.open_flusher(spool)
     flusher.start()
     published.start()
     pool = Pool(limit=0, limit_per_host=0)
-    return Engine(pool=pool, counters=counting.counters(), spool=spool, flusher=flusher)
+    return Engine(pool=pool, counters=counting.counters(beside=beside), spool=spool, flusher=flusher)

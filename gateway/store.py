@@ -33,12 +33,12 @@ PRUNED_EVERY_S = 600.0
 MAX_TENANTS = 2_000
 MAX_TOKENS = 20_000
 
-_current: SnapshotStore | None = None
+_watching: list[SnapshotStore] = []  # a web process whose code calls from Python, too, has two
 
 
 def age_s() -> float | None:
     """How old this process's knowledge of changes is; None in a process that does not serve the gateway."""
-    return None if _current is None else _current.age_s
+    return max((store.age_s for store in list(_watching)), default=None)
 
 
 class SnapshotStore:
@@ -64,7 +64,6 @@ class SnapshotStore:
 
     async def start(self) -> None:
         """Begin to watch for changes; does nothing when it has begun."""
-        global _current
         if self._poller is not None:
             return
         self._loop = asyncio.get_running_loop()
@@ -74,10 +73,9 @@ class SnapshotStore:
         self._load_threads = ThreadPoolExecutor(4, thread_name_prefix="gateway-load")
         self._poller = asyncio.create_task(self._poll(), name="gateway-snapshots")
         routing.committed.connect(self._on_change, weak=False, dispatch_uid=id(self))
-        _current = self
+        _watching.append(self)
 
     async def close(self) -> None:
-        global _current
         if self._poller is None:
             return
         routing.committed.disconnect(dispatch_uid=id(self))
@@ -89,8 +87,7 @@ class SnapshotStore:
         self._poller = None
         self._poll_thread.shutdown(wait=False, cancel_futures=True)
         self._load_threads.shutdown(wait=False, cancel_futures=True)
-        if _current is self:
-            _current = None
+        _watching.remove(self)
 
     async def find(self, digest: str) -> tuple[Caller, TenantSnapshot] | None:
         """Whose token this is the digest of, and what its tenant may call; None if it is good for nothing."""
@@ -102,10 +99,10 @@ class SnapshotStore:
             if tenant_id is None:
                 return None
             _remember(self._tenant_of, digest, tenant_id, MAX_TOKENS)
-        tenant = await self._tenant(tenant_id)
+        tenant = await self.tenant(tenant_id)
         if fresh and digest not in tenant.callers:  # made after the picture was taken
             self._tenants.pop(tenant_id, None)
-            tenant = await self._tenant(tenant_id)
+            tenant = await self.tenant(tenant_id)
         caller = tenant.callers.get(digest)
         if caller is None or caller.is_expired:
             self._tenant_of.pop(digest, None)
@@ -113,7 +110,9 @@ class SnapshotStore:
         self._used.add(caller.token_id)
         return caller, tenant
 
-    async def _tenant(self, tenant_id: str) -> TenantSnapshot:
+    async def tenant(self, tenant_id: str) -> TenantSnapshot:
+        """What this tenant may call; one that does not exist may call nothing."""
+        await self.start()
         known = self._tenants.get(tenant_id)
         if known is not None:
             self._tenants.move_to_end(tenant_id)
@@ -124,6 +123,11 @@ class SnapshotStore:
             self._loading[tenant_id] = task
             task.add_done_callback(lambda _: self._loading.pop(tenant_id, None))
         return await asyncio.shield(task)
+
+    async def refresh(self) -> None:
+        """See now what has been changed until now; raises DatabaseError."""
+        await self.start()
+        await self._refresh()
 
     async def _load(self, tenant_id: str) -> TenantSnapshot:
         taken = await self._in_thread(self._load_threads, snapshot.load, tenant_id)

@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar
 from gateway.call import Call
 from gateway.deployments import Deployment
 from gateway.relay import Events, Passed, Relay, Translated
-from providers import dialects, upstream
+from providers import batches, dialects, upstream
 from providers.authorisation import Authorised, authorised
 from providers.errors import AuthenticationFailed, BadReply, UpstreamError
 from providers.pending import until_done
 from providers.target import Target
 from providers.upstream import Exchange, Policy, Pool
-from providers.wire import Operation, UpstreamRequest, UpstreamResponse
+from providers.wire import Embeddings, Operation, UpstreamRequest, UpstreamResponse
 
 T = TypeVar("T")
 Out = TypeVar("Out", bytes, list[dict[str, Any]])
@@ -50,7 +50,7 @@ class Opened(Generic[Out]):
 
 
 async def complete(call: Call, pool: Pool, deployment: Deployment, policy: Policy) -> Answer:
-    """The whole answer of this target."""
+    """The whole answer of this target; from several calls, where it takes fewer texts at once than it is to embed."""
     target = deployment.targets[call.operation]
     dialect = dialects.get(target.dialect)
 
@@ -62,7 +62,19 @@ async def complete(call: Call, pool: Pool, deployment: Deployment, policy: Polic
 
         return await _authorised(request, target, policy, pool, sent)
 
-    return await until_done(dialect.build(call.operation, call.payload, target), target, policy, send)
+    async def ask(payload: Mapping[str, Any]) -> Answer:
+        return await until_done(dialect.build(call.operation, payload, target), target, policy, send)
+
+    if call.operation is not Operation.EMBEDDINGS or batches.fits(call.payload, target.quirks):
+        return await ask(call.payload)
+    answers: list[Answer] = []
+
+    async def embed(payload: Mapping[str, Any]) -> Embeddings:
+        answers.append(answer := await ask(payload))
+        return answer.reply if isinstance(answer.reply, Embeddings) else Embeddings([])
+
+    reply = await batches.in_batches(call.payload, target.quirks, embed)
+    return Answer(reply, answers[-1].response, native=False)
 
 
 class AsBytes:

@@ -76,6 +76,14 @@ async def in_batches(payload: Mapping[str, Any], quirks: Quirks, send: Send) -> 
     return joined(task.result() for task in tasks)
 
 
+def fits(payload: Mapping[str, Any], quirks: Quirks) -> bool:
+    """Whether one call will do."""
+    given: Any = payload.get("input")
+    if not _is_list(given) or (len(given) <= quirks.embedding_batch and quirks.embedding_batch_tokens is None):
+        return True
+    return len(split(given, texts=quirks.embedding_batch, tokens=quirks.embedding_batch_tokens)) == 1
+
+
 def split(inputs: Sequence[Any], *, texts: int, tokens: int | None = None) -> list[list[Any]]:
     """The inputs in their order, in parts of at most so many `texts` and estimated `tokens`.
 

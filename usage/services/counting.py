@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,8 +19,18 @@ _threads = ThreadPoolExecutor(2, thread_name_prefix="limits-spent")
 _local: MemoryCounters | None = None
 
 
-def counters() -> Counters:
-    """For the running event loop; to be closed with it."""
+def _after_fork() -> None:
+    """The threads are the parent's."""
+    global _threads
+    _threads = ThreadPoolExecutor(2, thread_name_prefix="limits-spent")
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def counters(*, beside: bool = False) -> Counters:
+    """For the running event loop; to be closed with it. `beside`: others count in this process, and are the ones that
+    `local` tells of."""
     global _local
     if settings.REDIS_URL:
         return RedisCounters(
@@ -30,8 +41,10 @@ def counters() -> Counters:
             spent=spent,
             timeout_s=settings.LIMITS_REDIS_TIMEOUT_MS / 1000,
         )
-    _local = MemoryCounters(workers=settings.WEB_WORKERS, spent=spent)
-    return _local
+    made = MemoryCounters(workers=settings.WEB_WORKERS, spent=spent)
+    if not beside:
+        _local = made
+    return made
 
 
 def counts_alone() -> bool:
