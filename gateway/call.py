@@ -45,6 +45,8 @@ class Call:
     deployment: Deployment | None = None
     first_token_ms: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    reply: Any = None
+    heard: list[Any] = field(default_factory=list)  # the pieces of a stream, where they are to be traced
 
     @property
     def elapsed_ms(self) -> int:

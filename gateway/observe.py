@@ -1,4 +1,4 @@
-"""Tells of a call that has ended: metrics, and one line of the log. Nothing of what was asked or answered.
+"""Tells of a call that has ended: metrics, its trace, and one line of the log that says nothing of what was asked.
 
 The line is written without the chain that other log lines pass, which costs as much as the rest of a call: its fields
 are known, and of them only names that people chose can hold a key. Without INFO in force a call pays for metrics alone.
@@ -15,7 +15,8 @@ import orjson
 from django.conf import settings
 
 from core.redact import redact
-from gateway import metrics
+from gateway import metrics, tracing
+from gateway.call import Call
 from usage.records import CallRecord
 
 NAME = "gateway.call"
@@ -24,9 +25,10 @@ _IDS = re.compile(r"[0-9a-f-]{8,64}")
 _PLAIN = re.compile(r"[\w.@/:~+-]+", re.ASCII)
 
 
-def observe(record: CallRecord) -> None:
+def observe(call: Call, record: CallRecord) -> None:
     """Called once a call, when its record is in the ledger."""
     metrics.counts.observe(record)
+    tracing.trace(call, record)
     if _logger.isEnabledFor(logging.INFO):
         _logger.info(line(record, as_json=settings.LOG_FORMAT == "json"))
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from gateway import errors, meter, metrics, targets
+from gateway import errors, meter, metrics, targets, tracing
 from gateway.admit import Admissions
 from gateway.attempt import attempt
 from gateway.breaker import Breaker
@@ -68,6 +68,7 @@ class Engine:
         await self.pool.close()
         if self.flusher is not None:
             await asyncio.to_thread(self.flusher.close)
+        await tracing.flush()
 
     async def complete(self, call: Call) -> Done:
         """The whole answer; raises GatewayError."""
@@ -81,6 +82,7 @@ class Engine:
         except BaseException as error:
             self._ended(call, admissions, error)
             raise
+        call.reply = answer.reply
         record = self.settle(call, admissions, Outcome.COMPLETE, meter.of_reply(call, answer.reply))
         return Done(answer.reply, body, media_type, meter.headers(call, record), record)
 
@@ -96,7 +98,7 @@ class Engine:
             self._ended(call, admissions, error)
             raise
         call.first_token_ms = call.elapsed_ms
-        return Streaming(self, call, admissions, opened)
+        return Streaming(self, call, admissions, tracing.listening(call, opened))
 
     def settle(
         self,
@@ -117,7 +119,7 @@ class Engine:
             self.spool.append(record)
         except SpoolFull:
             raise errors.ledger_full() from None
-        observe(record)
+        observe(call, record)
         return record
 
     def _begin(self, call: Call) -> tuple[Plan, Admissions]:

@@ -13,16 +13,21 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+import structlog
+
 from core.clock import now
+from core.secrets import OpenSecret, SecretError
 from gateway import deployments
 from gateway.deployments import Deployment
 from gateway.names import Names
 from providers.models import VALID, LLMFactory
-from tenants.models import DEFAULT_MODEL_COLUMNS, RoutingChange, Tenant
+from tenants.models import DEFAULT_MODEL_COLUMNS, LangfuseProject, RoutingChange, Tenant
 from tenants.models.routing import EVERYBODY, NEVER, Stamp
 from tenants.services import routes, tokens
 from usage.admission import Lines
 from usage.services import limits
+
+logger = structlog.get_logger(__name__)
 
 Version = tuple[Stamp, Stamp]  # of the tenant, and of what concerns everybody
 
@@ -74,6 +79,16 @@ class Model:
     created: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracing:
+    """Where a tenant's traces go; `content`: with what was asked and answered."""
+
+    tenant_id: str
+    host: str
+    secret: OpenSecret
+    content: bool
+
+
 @dataclass(frozen=True, slots=True)
 class TenantSnapshot:
     """`plans` and `bounds` remember what was worked out for names and tokens that have come."""
@@ -90,6 +105,7 @@ class TenantSnapshot:
     defaults: Mapping[str, str] = field(default_factory=dict)  # the model of each type where a call names none
     plans: dict[Any, Plan] = field(default_factory=dict, repr=False)
     bounds: dict[Any, Any] = field(default_factory=dict, repr=False)
+    tracing: Tracing | None = None
 
 
 MAX_REMEMBERED = 10_000  # plans or bounds of a tenant
@@ -135,7 +151,19 @@ def load(tenant_id: str) -> TenantSnapshot:
         MappingProxyType(plans),
         limits.lines_for(tenant_id),
         **_own(tenant_id),
+        tracing=_tracing(tenant_id),
     )
+
+
+def _tracing(tenant_id: str) -> Tracing | None:
+    """Where the tenant's traces go; None if nowhere, or if the keys cannot be read."""
+    row = LangfuseProject.objects.filter(tenant=tenant_id).first()
+    try:
+        secret = row.open_secret() if row is not None else None
+    except SecretError as error:
+        logger.warning("traces.keys_unreadable", tenant=tenant_id, error=error.code)
+        return None
+    return Tracing(tenant_id, row.host, secret, row.content) if row is not None and secret is not None else None
 
 
 def _own(tenant_id: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ urlpatterns = [
     path("llm/", include(llm_app.retcode_patterns)),
     re_path(r"^(?:api/)?v1/llm/", include(llm_app.classic_patterns)),
     path("v1/user/", include(llm_app.user_patterns)),
+    re_path(r"^(?:api/)?v1/langfuse/", include(llm_app.langfuse_patterns)),
     path("api/", include(api)),
     re_path(r"^(api|v1|llm)/", views.nothing_here),
 ]

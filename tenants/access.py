@@ -13,7 +13,17 @@ from django.db.models import Model, QuerySet
 
 from core.errors import NotFound
 from core.principal import Principal
-from tenants.models import ApiToken, AuditEvent, Credential, Membership, Probe, Route, Tenant, TenantLLM
+from tenants.models import (
+    ApiToken,
+    AuditEvent,
+    Credential,
+    LangfuseProject,
+    Membership,
+    Probe,
+    Route,
+    Tenant,
+    TenantLLM,
+)
 
 Row = TypeVar("Row", bound=Model)
 
@@ -61,6 +71,15 @@ def routes(principal: Principal, *, scope: str = "read") -> QuerySet[Route]:
 
 def route(principal: Principal, pk: str, *, scope: str = "read") -> Route:
     return _one(routes(principal, scope=scope), pk, "route")
+
+
+def langfuse(principal: Principal, *, scope: str = "read") -> LangfuseProject:
+    """The tenant's one."""
+    principal.require(scope)
+    row = LangfuseProject.objects.filter(tenant=principal.tenant_id or None).first()
+    if row is None:
+        raise NotFound("There is no Langfuse project.")
+    return row
 
 
 def probes(principal: Principal) -> QuerySet[Probe]:

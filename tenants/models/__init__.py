@@ -2,6 +2,7 @@
 
 from tenants.models.audit import AuditEvent
 from tenants.models.credential import Credential, CredentialState, TenantLLM
+from tenants.models.langfuse import LangfuseProject
 from tenants.models.listing import ModelListing
 from tenants.models.probe import Probe
 from tenants.models.routes import OnError, Route, RouteTarget, Strategy
@@ -17,6 +18,7 @@ __all__ = [
     "AuditEvent",
     "Credential",
     "CredentialState",
+    "LangfuseProject",
     "Membership",
     "ModelListing",
     "OnError",

@@ -23,6 +23,7 @@ from tenants.models import ApiToken, Membership, Tenant, TenantLLM
 from tests.api.examples import Page
 from tests.api.test_tenancy import ENDPOINTS
 from tests.api.world import bearer, session
+from tests.fakes.langfuse import PUBLIC_KEY, SECRET_KEY, FakeLangfuse
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.gateway.test_app import get
 from tests.people import make_member, make_token, make_user
@@ -94,6 +95,7 @@ def run(tenant: Tenant) -> Page:
     _routes(page, saved)
     _usage(page, tenant)
     _bounds(page)
+    _tracing(page)
     _history(page)
     _gateway(page, token)
     _health(page)
@@ -283,6 +285,16 @@ def _history(page: Page) -> None:
     page.ask("Nothing there", "get", "/api/credentials/00000000000000000000000000000000/")
     page.client = bearer("lla_expired")
     page.ask("Nobody we know", "get", "/api/me/")
+
+
+def _tracing(page: Page) -> None:
+    page.chapter("Traces", "The tenant's project in Langfuse, to which its calls are told.")
+    with FakeLangfuse() as server:
+        keys = {"host": server.url, "public_key": PUBLIC_KEY, "secret_key": SECRET_KEY}
+        page.ask("Trace calls", "put", "/api/langfuse/", keys)
+    page.ask("Where traces go", "get", "/api/langfuse/")
+    page.ask("With what was asked and answered", "patch", "/api/langfuse/", {"content": True})
+    page.ask("Trace no more", "delete", "/api/langfuse/")
 
 
 def _gateway(page: Page, token: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.langfuse import FakeLangfuse
 from tests.fakes.upstream import FakeUpstream
 
 
@@ -13,4 +14,11 @@ from tests.fakes.upstream import FakeUpstream
 def upstream() -> Iterator[FakeUpstream]:
     """A healthy fake model server on loopback; tell it to misbehave path by path."""
     with FakeUpstream() as fake:
+        yield fake
+
+
+@pytest.fixture
+def langfuse_server() -> Iterator[FakeLangfuse]:
+    """A Langfuse that knows one project."""
+    with FakeLangfuse() as fake:
         yield fake

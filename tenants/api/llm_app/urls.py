@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.urls import URLPattern, re_path
 
 from tenants.api.llm_app.envelopes import CLASSIC, RETCODE, Envelope
+from tenants.api.llm_app.langfuse import LangfuseViewSet
 from tenants.api.llm_app.views import EnvelopeViewSet, LLMAppViewSet, UserViewSet
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
@@ -23,10 +25,16 @@ LLM_APP = {
 USER = {"tenant_info": ("get", "tenant_info"), "set_tenant_info": ("post", "set_tenant_info")}
 
 
-def _patterns(view: type[EnvelopeViewSet], table: dict[str, tuple[str, str]], envelope: Envelope) -> list[URLPattern]:
+LANGFUSE = {"api[_-]key": {"get": "show", "put": "save", "post": "save", "delete": "remove"}}
+
+
+def _patterns(
+    view: type[EnvelopeViewSet], table: Mapping[str, Any], envelope: Envelope
+) -> list[URLPattern]:
     shared: dict[str, Any] = {"envelope": envelope}
     found = [
-        re_path(rf"^{name}/?$", view.as_view({method: action}, **shared)) for name, (method, action) in table.items()
+        re_path(rf"^{name}/?$", view.as_view(does if isinstance(does, dict) else dict([does]), **shared))
+        for name, does in table.items()
     ]
     nothing = view.as_view(
         dict.fromkeys(METHODS, "nothing_here"), authentication_classes=[], permission_classes=[], **shared
@@ -37,3 +45,4 @@ def _patterns(view: type[EnvelopeViewSet], table: dict[str, tuple[str, str]], en
 retcode_patterns = _patterns(LLMAppViewSet, LLM_APP, RETCODE)
 classic_patterns = _patterns(LLMAppViewSet, LLM_APP, CLASSIC)
 user_patterns = _patterns(UserViewSet, USER, CLASSIC)
+langfuse_patterns = _patterns(LangfuseViewSet, LANGFUSE, CLASSIC)
