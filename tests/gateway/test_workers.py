@@ -1,4 +1,4 @@
-"""Two real server processes on one database: what one place changes, both have seen within two seconds."""
+"""Real server processes on one database: what one place changes, all of them have seen within two seconds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.live.stack import ROOT, Stack, fetch, free_port
+from tests.usage.redis_server import BINARY, RedisServer
 
 SEEN_WITHIN_S = 2.0
 
@@ -72,7 +73,7 @@ def serving(place: Stack, *, count: int) -> Iterator[list[str]]:
 
 @pytest.fixture
 def workers(place: Stack) -> Iterator[list[str]]:
-    with serving(place, count=2) as urls:
+    with serving(place, count=4) as urls:
         yield urls
 
 
@@ -86,14 +87,37 @@ def test_every_worker_sees_a_change_within_two_seconds(place: Stack, workers: li
     token = place.manage("shell", "-v0", "-c", MAKE).splitlines()[-1]
     before: list[str] | int = ["m@Acme"]
     for change, after in (("factory off", []), ("factory on", ["m@Acme"]), ("model off", []), ("token revoked", 401)):
-        assert [names(url, token) for url in workers] == [before, before]
+        assert [names(url, token) for url in workers] == [before] * 4
         # The command prints the time at which it had committed, on the clock that all processes share.
         code = f"{CHANGES[change]}; import time; print(time.monotonic())"
         committed_at = float(place.manage("shell", "-v0", "-c", code).splitlines()[-1])
-        while [names(url, token) for url in workers] != [after, after]:
+        while [names(url, token) for url in workers] != [after] * 4:
             assert time.monotonic() - committed_at < SEEN_WITHIN_S, change
             time.sleep(0.05)
         before = after
+
+
+@pytest.mark.skipif(BINARY is None, reason="redis-server is not installed")
+def test_a_revoked_token_is_refused_by_every_worker_within_two_seconds_without_redis_too(
+    new_stack: Callable[..., Stack],
+) -> None:
+    redis = RedisServer()
+    redis.start()
+    try:
+        place = new_stack(env={"LOG_LEVEL": "WARNING", "REDIS_URL": redis.url})
+        place.manage("migrate", "-v0")
+        token = place.manage("shell", "-v0", "-c", MAKE).splitlines()[-1]
+        with serving(place, count=4) as urls:
+            assert [names(url, token) for url in urls] == [["m@Acme"]] * 4
+            redis.stop()
+            assert [names(url, token) for url in urls] == [["m@Acme"]] * 4
+            code = f"{CHANGES['token revoked']}; import time; print(time.monotonic())"
+            committed_at = float(place.manage("shell", "-v0", "-c", code).splitlines()[-1])
+            while [names(url, token) for url in urls] != [401] * 4:
+                assert time.monotonic() - committed_at < SEEN_WITHIN_S
+                time.sleep(0.05)
+    finally:
+        redis.stop()
 
 
 def test_without_its_tables_it_says_that_it_cannot_answer_and_lives_on(new_stack: Callable[..., Stack]) -> None:
