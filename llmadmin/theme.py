@@ -80,6 +80,8 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Calls", "receipt_long", "usage.usagerecord"),
                     _item("Daily usage", "monitoring", "usage.usagedaily"),
+                    _item("Rate limits", "speed", "usage.ratelimit"),
+                    _item("Budgets", "savings", "usage.budget"),
                 ],
             },
             {

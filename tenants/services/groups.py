@@ -36,7 +36,9 @@ _SUPPORTS = {
             *(f"operate_{model}" for model in ("tenant", "credential", "tenantllm", "route")),
         }
     ),
-    "usage": frozenset({"view_usagerecord", "view_usagedaily"}),
+    "usage": frozenset(
+        f"view_{model}" for model in ("usagerecord", "usagedaily", "ratelimit", "budget", "budgetalert")
+    ),
 }
 
 

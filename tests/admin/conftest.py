@@ -16,7 +16,7 @@ from tenants.services import credentials, routes
 from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import make_tenant, make_token, make_user
 from tests.usage.calls import make_call
-from usage.services import ledger
+from usage.services import budgets, ledger, limits
 
 KEY = "sk-admin-test-0123456789"
 
@@ -98,7 +98,10 @@ def fill(count: int) -> None:
         Probe.objects.create(
             tenant=tenant, credential=credential, factory=factory, job=job, verdict="ok", step="done", llm_name="x"
         )
-        token = ApiToken.objects.filter(tenant=tenant).values_list("pk", flat=True).first() or ""
-        call = make_call(tenant_id=tenant.pk, token_id=token, tenant_llm_id=model.pk, llm_name=model.llm_name)
+        token = ApiToken.objects.get(tenant=tenant)
+        limits.create(tenant=tenant, token=token, model=str(model), parallel=2, set_by_staff=True, actor=SYSTEM)
+        budgets.create(tenant=tenant, token=token, amount="5", actor=SYSTEM)
+        budgets.create(tenant=tenant, factory=factory, amount="5", period="day", actor=SYSTEM)
+        call = make_call(tenant_id=tenant.pk, token_id=token.pk, tenant_llm_id=model.pk, llm_name=model.llm_name)
         ledger.ingest([call])
     assert ApiToken.objects.count() >= count

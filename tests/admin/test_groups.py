@@ -20,6 +20,7 @@ VISIBLE = {
     "tenant support": {
         "providers_llmfactory", "providers_llm", "tenants_tenant", "tenants_credential", "tenants_tenantllm",
         "tenants_probe", "tenants_route", "tenants_apitoken", "jobs_job", "usage_usagerecord", "usage_usagedaily",
+        "usage_ratelimit", "usage_budget",
     },
     "auditor": set(LISTS),
 }  # fmt: skip

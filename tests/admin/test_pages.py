@@ -24,7 +24,7 @@ def test_every_table_of_ours_has_a_page() -> None:
     assert {
         "providers_llmfactory", "providers_llm", "tenants_tenant", "tenants_credential", "tenants_tenantllm",
         "tenants_probe", "tenants_route", "tenants_apitoken", "tenants_auditevent", "jobs_job", "auth_user",
-        "auth_group", "usage_usagerecord", "usage_usagedaily",
+        "auth_group", "usage_usagerecord", "usage_usagedaily", "usage_ratelimit", "usage_budget",
     } <= set(LISTS)  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def test_a_list_can_be_searched_sorted_and_filtered(admin: Client, name: str) ->
 
 
 @pytest.mark.parametrize("name", ["providers_llmfactory", "providers_llm", "tenants_tenant", "tenants_credential",
-                                  "tenants_tenantllm", "tenants_route", "tenants_apitoken", "auth_user",
-                                  "auth_group"])  # fmt: skip
+                                  "tenants_tenantllm", "tenants_route", "tenants_apitoken", "usage_ratelimit",
+                                  "usage_budget", "auth_user", "auth_group"])  # fmt: skip
 def test_an_add_page_opens(admin: Client, name: str) -> None:
     assert admin.get(reverse(f"admin:{name}_add")).status_code == 200
 

@@ -36,6 +36,11 @@ SUPPORT = {
     "tenants.view_route",
     "tenants.view_tenant",
     "tenants.view_tenantllm",
+    "usage.view_budget",
+    "usage.view_budgetalert",
+    "usage.view_ratelimit",
+    "usage.view_usagedaily",
+    "usage.view_usagerecord",
 }
 AUDITOR = {
     "admin.view_logentry",
@@ -60,6 +65,11 @@ AUDITOR = {
     "tenants.view_route",
     "tenants.view_tenant",
     "tenants.view_tenantllm",
+    "usage.view_budget",
+    "usage.view_budgetalert",
+    "usage.view_ratelimit",
+    "usage.view_usagedaily",
+    "usage.view_usagerecord",
 }
 
 pytestmark = pytest.mark.django_db

@@ -74,23 +74,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='budget',
-            constraint=models.UniqueConstraint(condition=models.Q(('factory', None), ('token', None)), fields=('tenant', 'period', 'set_by_staff'), name='budget_of_tenant_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('factory', None), ('token', None)), fields=('tenant', 'period', 'set_by_staff'), name='budget_of_tenant_once', violation_error_message="There is a budget of this scope and period already: change that one."),
         ),
         migrations.AddConstraint(
             model_name='budget',
-            constraint=models.UniqueConstraint(condition=models.Q(('token__isnull', False)), fields=('token', 'period', 'set_by_staff'), name='budget_of_token_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('token__isnull', False)), fields=('token', 'period', 'set_by_staff'), name='budget_of_token_once', violation_error_message="There is a budget of this scope and period already: change that one."),
         ),
         migrations.AddConstraint(
             model_name='budget',
-            constraint=models.UniqueConstraint(condition=models.Q(('factory__isnull', False)), fields=('tenant', 'factory', 'period', 'set_by_staff'), name='budget_of_factory_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('factory__isnull', False)), fields=('tenant', 'factory', 'period', 'set_by_staff'), name='budget_of_factory_once', violation_error_message="There is a budget of this scope and period already: change that one."),
         ),
         migrations.AddConstraint(
             model_name='budget',
-            constraint=models.CheckConstraint(condition=models.Q(('token', None), ('factory', None), _connector='OR'), name='budget_of_a_token_or_a_factory'),
+            constraint=models.CheckConstraint(condition=models.Q(('token', None), ('factory', None), _connector='OR'), name='budget_of_a_token_or_a_factory', violation_error_message="A budget is of a token or of a factory, not of both."),
         ),
         migrations.AddConstraint(
             model_name='budget',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', Decimal('0')), ('amount__lte', Decimal('100000000'))), name='budget_amount_sensible'),
+            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', Decimal('0')), ('amount__lte', Decimal('100000000'))), name='budget_amount_sensible', violation_error_message="More than 0, and at most 100,000,000 USD."),
         ),
         migrations.AddConstraint(
             model_name='budget',
@@ -102,15 +102,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='ratelimit',
-            constraint=models.UniqueConstraint(condition=models.Q(('token', None)), fields=('tenant', 'model', 'set_by_staff'), name='limit_of_tenant_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('token', None)), fields=('tenant', 'model', 'set_by_staff'), name='limit_of_tenant_once', violation_error_message="There is a limit of this scope already: change that one."),
         ),
         migrations.AddConstraint(
             model_name='ratelimit',
-            constraint=models.UniqueConstraint(condition=models.Q(('token__isnull', False)), fields=('token', 'model', 'set_by_staff'), name='limit_of_token_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('token__isnull', False)), fields=('token', 'model', 'set_by_staff'), name='limit_of_token_once', violation_error_message="There is a limit of this scope already: change that one."),
         ),
         migrations.AddConstraint(
             model_name='ratelimit',
-            constraint=models.CheckConstraint(condition=models.Q(('requests_per_minute__isnull', False), ('tokens_per_minute__isnull', False), ('parallel__isnull', False), _connector='OR'), name='limit_limits_something'),
+            constraint=models.CheckConstraint(condition=models.Q(('requests_per_minute__isnull', False), ('tokens_per_minute__isnull', False), ('parallel__isnull', False), _connector='OR'), name='limit_limits_something', violation_error_message="A limit needs at least one number."),
         ),
         migrations.AddConstraint(
             model_name='ratelimit',
