@@ -63,6 +63,7 @@ def test_no_sink_holds_a_secret(place: Stack, upstream: FakeUpstream) -> None:
     caller = Caller(place, sinks)
     with watched_broker(place, sinks):
         credential_id = through_the_apis(caller, upstream)
+        through_the_gateway(caller, upstream)
         through_failures(caller, upstream, credential_id)
         token = through_tokens(caller)
         through_the_admin(caller, upstream)
@@ -125,6 +126,34 @@ def through_the_apis(caller: Caller, upstream: FakeUpstream) -> str:
     caller.json("POST", f"/api/credentials/{made}/test/", {}, token=token)
     until_idle(caller, token)
     return made
+
+
+def through_the_gateway(caller: Caller, upstream: FakeUpstream) -> None:
+    """Calls of every outcome, with an upstream that says the key back, and keys and tokens where they do not belong."""
+    token, path = caller.stack.token, "/chat/completions"
+    names = [model["id"] for model in caller.json("GET", "/v1/models", token=token)[1]["data"]]
+    model = next(name for name in names if name.startswith("fake-chat"))
+    echoes = f"{GOOD} {quote(GOOD)} {base64.b64encode(GOOD.encode()).decode()}"
+    error = json.dumps({"error": dict.fromkeys(["message", "type", "code", "param"], echoes)}).encode()
+
+    def call(body: dict[str, Any], token: str = token) -> int:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return caller.send("POST", f"/v1{path}", data=json.dumps(body).encode(), headers=headers)[0]
+
+    for stream in (False, True):
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": stream}
+        assert call(body) == 200
+        for status in (400, 403, 404, 422):
+            upstream.raw(path, error, status=status, content_type="application/json")
+            assert call(body) >= 400
+        upstream.raw(path, b"data: " + error + b"\n\n", content_type="text/event-stream")
+        call(body)
+        upstream.raw(path, f"<title>{echoes}</title>".encode(), content_type="text/html")
+        call(body)
+        upstream.well(path)
+        call({**body, "model": token})
+        call({**body, "messages": "no list"})
+        call(body, f"{token}x")
 
 
 def through_failures(caller: Caller, upstream: FakeUpstream, credential_id: str) -> None:
