@@ -1,8 +1,9 @@
 """One behaviour of base URLs for every operation.
 
-    base URL  +  version path (only if the base does not end in a version)  +  the operation's path
+    base URL  +  version path (only if the base has no version)  +  the operation's path
 
-A base that already ends in an operation's path, as people paste it, is cut back to the API's root first.
+A tenant's base URL that is a server alone, such as https://proxy.example, gets the path of the vendor's own. A base
+that already ends in an operation's path, as people paste it, is cut back to the API's root first.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 MAX_URL_LENGTH = 2048
-# /v1, /v1beta, /api/v3, /paas/v4, /v1.2, and /v3/openai: a version whose OpenAI-compatible branch has a name.
-_VERSION_END = re.compile(r"/v\d+(?:\.\d+)?(?:(?:alpha|beta|preview)\d*)?(?:/openai)?$", re.I)
+# A part of a path such as v1, v1beta or v1.2; what follows it (/v3/openai, /v1/<account>/<gateway>) is of the base.
+_VERSION = re.compile(r"/v\d+(?:\.\d+)?(?:(?:alpha|beta|preview)\d*)?(?=/|$)", re.I)
 _ENDPOINTS = (
     *("/chat/completions", "/completions", "/messages", "/embeddings", "/rerank"),
     *("/audio/transcriptions", "/audio/speech"),
@@ -56,6 +57,13 @@ def clean_base_url(url: str) -> str:
         netloc = f"{netloc}:{port}"
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
     return f"{parts.scheme}://{netloc}{path}"
+
+
+def completed(base_url: str, usual: str) -> str:
+    """A base URL that names a server alone, with the path of the usual one; any other as it is."""
+    parts = urlsplit(base_url)
+    alone = parts.netloc and not parts.path.strip("/")
+    return f"{parts.scheme}://{parts.netloc}{urlsplit(usual).path}" if alone else base_url
 
 
 def check_template(template: str) -> str:
@@ -105,10 +113,10 @@ def _joined(base_url: str, version_path: str, path: str, endpoints: tuple[str, .
             break
     else:
         # A proxy may well live under /models; behind a version it is the list of them.
-        if base.endswith("/models") and _VERSION_END.search(base[: -len("/models")]):
+        if base.endswith("/models") and _VERSION.search(base[: -len("/models")]):
             base = base[: -len("/models")]
     origin_end = base.index("/", base.index("://") + 3) if base.count("/") > 2 else len(base)
-    if version_path and not _VERSION_END.search(base[origin_end:]):
+    if version_path and not _VERSION.search(base[origin_end:]):
         base += version_path
     return base + path
 

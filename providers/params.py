@@ -47,7 +47,8 @@ class Params:
         for old, new in self.rename.items():
             if old in result:
                 value = result.pop(old)
-                result.setdefault(new, value)
+                if result.get(new) is None:  # null says nothing
+                    result[new] = value
         for name in list(result):
             if name in self.drop or (self.allow and name not in self.allow and name not in _ESSENTIAL):
                 del result[name]

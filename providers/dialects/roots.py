@@ -16,7 +16,8 @@ def root_url(target: Target, operation: Operation, path: str, *, known: re.Patte
     """
     own = target.own_base_url
     base = (not own and target.quirks.base_url_for(operation, target.credential.fields)) or target.base_url
-    base = base.strip().rstrip("/").removesuffix(target.quirks.version_path)
+    base = base.strip().rstrip("/").removesuffix(target.quirks.path_for(operation, ""))
+    base = base.removesuffix(target.quirks.version_path)
     base = known.sub("", base, count=1)
     quirks = replace(target.quirks, version_path="", base_urls={})
     return replace(target, base_url=base, quirks=quirks).url_for(operation, path)

@@ -19,6 +19,7 @@ from core.origins import origin_of
 from core.secrets import OpenSecret, SecretError, fingerprint
 from jobs.models import Job
 from jobs.services import queue
+from providers.base_urls import completed
 from providers.errors import Verdict
 from providers.llm_types import LLMType
 from providers.models import LLM, LLMFactory
@@ -156,7 +157,7 @@ def target_for(
     return Target(
         factory=factory.name,
         model=llm_name,
-        base_url=credential.effective_base_url,
+        base_url=completed(credential.effective_base_url, factory.base_url_for(credential.fields)),
         dialect=(quirks.dialect_for(model_type) if model_type else None) or factory.dialect,
         signer=(quirks.signers.get(LLMType(model_type)) if model_type else None) or factory.signer,
         quirks=quirks,

@@ -226,7 +226,12 @@ URLS = [
     ("https://h/api/paas/v4/", "/v1", "https://h/api/paas/v4/chat/completions"),
     ("https://h/v3/openai", "/v1", "https://h/v3/openai/chat/completions"),
     ("https://h/proxy", "/v1", "https://h/proxy/v1/chat/completions"),
-    ("https://h/v1/proxy", "/v1", "https://h/v1/proxy/v1/chat/completions"),
+    (
+        "https://gateway.example/v1/account/gateway/openai",
+        "/v1",
+        "https://gateway.example/v1/account/gateway/openai/chat/completions",
+    ),
+    ("https://h/v1/projects/p/endpoints/openapi", "/v1", "https://h/v1/projects/p/endpoints/openapi/chat/completions"),
     ("https://h/vision", "/v1", "https://h/vision/v1/chat/completions"),
     ("https://h/v1/chat/completions", "/v1", "https://h/v1/chat/completions"),
     ("https://h/v1/chat/completions/", "", "https://h/v1/chat/completions"),

@@ -10,7 +10,7 @@ from providers.wire import Operation
 
 RERANK = "/api/v1/services/rerank/text-rerank/text-rerank"
 GENERATION = "/api/v1/services/aigc/multimodal-generation/generation"
-_KNOWN = re.compile(r"(?<=[^/])/(?:compatible-mode|compatible-api|api)(?:/v1(?:/.*)?)?$")
+_KNOWN = re.compile(r"(?<=[^/])/(?:(?:compatible-mode|compatible-api|api)(?:/v1(?:/.*)?)?|v1)$")
 
 
 def url(target: Target, operation: Operation, path: str) -> str:

@@ -25,10 +25,10 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 
 def parse(headers: Mapping[str, str], body: bytes) -> Speech:
     kind = media_type(headers)
+    if not body:
+        raise unexpected("The audio is empty.", headers, body)
     if kind == "application/json" or kind.endswith("+json"):
         raise classify_body(200, body)
     if kind.startswith("text/"):
         raise unexpected("The answer is text, not audio.", headers, body)
-    if not body:
-        raise unexpected("The audio is empty.", headers, body)
     return Speech(body, kind or "application/octet-stream")
