@@ -79,6 +79,8 @@ class Rate:
 
     def highest(self, prompt_tokens: int) -> Decimal:
         """The most that may hold in a call whose prompt is no longer than this."""
+        if not self.tiers:
+            return self.base
         return max([self.base, *(price for start, price in self.tiers if prompt_tokens > start)])
 
 

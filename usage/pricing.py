@@ -26,6 +26,7 @@ LARGEST_COST = Decimal(1_000_000)
 
 _OPERATOR = "operator"  # the source of a price that a person set
 _PRICE_STEP = Decimal("0.000001")  # of the columns
+_ZERO = Decimal(0)
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _INPUT, _OUTPUT = "input_tokens", "output_tokens"
 # What a bucket without a price of its own is billed as.
@@ -38,6 +39,8 @@ _PARENTS = {
     "reasoning_tokens": _OUTPUT,
     "audio_output_tokens": _OUTPUT,
 }
+_INPUT_PARTS = ("cached_input_tokens", "cache_write_tokens", "audio_input_tokens")
+_OUTPUT_PARTS = ("reasoning_tokens", "audio_output_tokens")  # audio last
 _INSTEAD = ("characters", "audio_ms", "pages")  # units in which a call is billed instead of tokens
 _OTHERS = (*_INSTEAD, "searches")
 
@@ -161,26 +164,28 @@ def ceiling(
     if _INPUT not in rates and _OUTPUT not in rates:
         unknown = any(unit in rates and getattr(used, unit) is None for unit in _OTHERS)
         return None if unknown else cost(Price(rates), used, at=0)
-    total = Decimal(0)
-    for side, count in ((_INPUT, input_tokens), (_OUTPUT, max_output_tokens)):
+    total = _ZERO
+    for side, parts, count in ((_INPUT, _INPUT_PARTS, input_tokens), (_OUTPUT, _OUTPUT_PARTS, max_output_tokens)):
         if count <= 0:
             continue
-        if side not in rates:
+        if (rate := rates.get(side)) is None:
             return None
-        of_side = [bucket for bucket, parent in _PARENTS.items() if parent == side and bucket in rates]
-        highest = max(rates[bucket].highest(input_tokens) for bucket in of_side if audio or "audio" not in bucket)
-        total = _EXACT.add(total, _amount(highest, count, MILLION))
+        highest = rate.highest(input_tokens)
+        for part in parts if audio else parts[:-1]:
+            if (rate := rates.get(part)) is not None:
+                highest = max(highest, rate.highest(input_tokens))
+        total = _EXACT.add(total, _EXACT.multiply(highest, count))
+    total = total.scaleb(-6, context=_EXACT)
     for unit in (*_OTHERS, "requests"):
-        rate = rates.get(unit)
-        count = 1 if unit == "requests" else getattr(used, unit)
-        if rate is not None and count:
-            total = _EXACT.add(total, _amount(rate.base, count, rate.per))
+        if (rate := rates.get(unit)) is not None:
+            count = 1 if unit == "requests" else getattr(used, unit)
+            total = _EXACT.add(total, _amount(rate.base, count or 0, rate.per))
     return _settled(total)
 
 
 def _tokens_cost(rates: Rates, usage: Usage) -> Decimal | None:
     """What the tokens cost; 0 if the model is billed in other units."""
-    total = Decimal(0)
+    total = _ZERO
     if _INPUT not in rates and _OUTPUT not in rates:
         return total
     prompt, completion = usage.prompt_tokens, usage.completion_tokens

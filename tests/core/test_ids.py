@@ -6,7 +6,9 @@ import re
 import time
 import uuid
 
-from core.ids import ID_LENGTH, new_id
+import pytest
+
+from core.ids import ID_LENGTH, new_id, time_of
 
 
 def test_an_id_is_32_hexadecimal_characters() -> None:
@@ -24,6 +26,21 @@ def test_it_carries_the_time_it_was_made_at() -> None:
     before = time.time_ns() // 1_000_000
     made = int(new_id()[:12], 16)
     assert before <= made <= time.time_ns() // 1_000_000
+
+
+def test_it_says_when_it_was_made() -> None:
+    before = time.time()
+    made_at = time_of(new_id())
+    assert made_at is not None
+    assert before - 0.001 <= made_at.timestamp() <= time.time()
+
+
+NOT_OURS = ["", "x" * 32, "9b2f4c1a7d3e4f60" * 2, f"{'f' * 12}7000{'8':0<16}", f"{'0' * 12}7000{'8':0<17}"]
+
+
+@pytest.mark.parametrize("text", NOT_OURS)
+def test_what_is_no_id_of_ours_says_nothing_of_a_time(text: str) -> None:
+    assert time_of(text) is None
 
 
 def test_later_ids_sort_after_earlier_ones() -> None:

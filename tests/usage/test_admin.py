@@ -91,6 +91,7 @@ def test_calls_can_be_narrowed(admin: Client, calls: list[CallRecord], query: st
 def test_calls_are_found_by_id_tenant_and_token(admin: Client, people: People, calls: list[CallRecord]) -> None:
     assert rows(admin, f"{CALLS}?q={calls[1].id}") == 1
     assert rows(admin, f"{CALLS}?q={new_id()}") == 0
+    assert rows(admin, f"{CALLS}?q=req-1") == 1  # of the last day
     assert rows(admin, f"{CALLS}?tenant={people.tenant.pk}") == 3
     assert rows(admin, f"{CALLS}?tenant={people.elsewhere.name}") == 1
     assert rows(admin, f"{CALLS}?token={new_id()}") == 0

@@ -9,12 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from core.clock import now
+from core.ids import new_id
 from core.principal import Principal
 from tenants.models import ApiToken
 from tests.api.world import bearer, session
@@ -154,6 +156,23 @@ def test_calls_can_be_narrowed_to_a_token_and_a_time(people: People, calls: list
     assert set(listed(client, f"?started_before={at}")) == {
         call.id for call in calls if call.started_at < middle.started_at
     }
+
+
+def test_calls_are_found_by_their_request(people: People) -> None:
+    ours, long_ago = new_id(), now() - timedelta(days=40)
+    with time_machine.travel(long_ago, tick=False):
+        old = new_id()
+    made = [
+        make_call(tenant_id=people.tenant.pk, request_id=ours),
+        make_call(tenant_id=people.tenant.pk, request_id="their-own"),
+        make_call(tenant_id=people.tenant.pk, request_id=old, started_at=long_ago.timestamp() + 2),
+        make_call(tenant_id=people.tenant.pk, request_id="their-own", started_at=long_ago.timestamp()),
+    ]
+    ledger.ingest(made)
+    client = session(people.member)
+    for asked, found in ((ours, made[:1]), ("their-own", made[1:2]), (old, made[2:3]), (new_id(), []), ("x", [])):
+        assert listed(client, f"?request_id={asked}") == [call.id for call in found]
+    assert listed(session(people.outsider), f"?request_id={ours}") == []
 
 
 def test_a_call_is_shown_as_it_was(people: People) -> None:

@@ -163,7 +163,7 @@ class UsageRecordAdmin(Booked, ModelAdmin):
         ("started_at", RangeDateTimeFilter),
     )
     search_fields = ("id",)
-    search_help_text = "The whole id of a call."
+    search_help_text = "The id of a call, or of its request."
     ordering = ("-started_at",)
     sortable_by = ("started",)  # by anything else, the database would have to sort all calls there are
     fields = (
@@ -175,7 +175,8 @@ class UsageRecordAdmin(Booked, ModelAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         text = search_term.strip()
         if text:
-            queryset = queryset.filter(pk=text) if is_id(text) else queryset.none()
+            by_id = queryset.filter(pk=text) if is_id(text) else queryset.none()
+            queryset = by_id if by_id.exists() else reports.of_request(queryset, text.replace("\0", ""))
         return queryset, False
 
     @display(description="began", ordering="started_at")

@@ -35,11 +35,14 @@ class UsageRecordFilter(filters.FilterSet):
     outcome = filters.ChoiceFilter(choices=OUTCOME_CHOICES)
     unpriced = filters.BooleanFilter(help_text="Calls that delivered something and whose cost is unknown.")
     estimated = filters.BooleanFilter(help_text="Calls whose counts are estimates.")
+    request_id = filters.CharFilter(help_text="An X-Request-Id; of the last day, unless the gateway made it.")
 
     def filter_queryset(self, queryset: QuerySet[UsageRecord]) -> QuerySet[UsageRecord]:
         given = self.form.cleaned_data
         for name in ("started_after", "started_before"):
             queryset = self.filters[name].filter(queryset, given[name])
+        if given["request_id"]:
+            queryset = reports.of_request(queryset, given["request_id"])
         token = given["token"].hex if given["token"] else None
         return reports.narrowed(
             queryset,

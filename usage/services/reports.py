@@ -15,6 +15,8 @@ from typing import Any
 
 from django.db.models import Max, Min, Q, QuerySet, Sum
 
+from core.clock import now
+from core.ids import time_of
 from core.principal import Principal
 from tenants.models import ApiToken
 from usage.models import UsageDaily, UsageRecord
@@ -145,6 +147,19 @@ def narrowed(
         if len(models) <= _FEW_MODELS and 0 not in models:
             rows = rows.filter(tenant_llm_id__in=list(models))
     return rows
+
+
+def of_request(rows: QuerySet[UsageRecord], request_id: str) -> QuerySet[UsageRecord]:
+    """The calls that answered a request (its X-Request-Id).
+
+    An id that the gateway made says when it was made, and so where to look; with one that the caller brought, only the
+    last day is looked through.
+    """
+    made_at = time_of(request_id)
+    if made_at is None:
+        return rows.filter(request_id=request_id, started_at__gte=now() - timedelta(days=1))
+    first, last = made_at - timedelta(minutes=1), made_at + timedelta(hours=1)
+    return rows.filter(request_id=request_id, started_at__range=(first, last))
 
 
 def _sums(row: Mapping[str, Any]) -> dict[str, Any]:
