@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -141,6 +142,17 @@ def test_a_choice_of_tools_is_translated(tools: list[Any], choice: Any, config: 
 def test_not_to_reason_is_said_only_to_models_that_can_be_told() -> None:
     sent = body({"reasoning_effort": "none"}, thinking_budget=True)
     assert sent["generationConfig"] == {"thinkingConfig": {"thinkingBudget": 0}}
+
+
+def test_an_answer_of_very_many_parts_is_read_in_the_time_of_its_length() -> None:
+    parts = [*([{"text": "x" * 40}] * 100_000), *([{"functionCall": {"name": "f"}}] * 10_000)]
+    answer = json.dumps({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}).encode()
+    started = time.process_time()
+    reply = gemini.parse(Operation.CHAT, 200, JSON, answer)
+    assert time.process_time() - started < 15  # about one; a copy for each part would take minutes
+    assert isinstance(reply, dict)
+    assert len(reply["choices"][0]["message"]["content"]) == 4_000_000
+    assert len(reply["choices"][0]["message"]["tool_calls"]) == 10_000
 
 
 def asking(*parts: dict[str, Any]) -> dict[str, Any]:

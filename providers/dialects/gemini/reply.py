@@ -93,12 +93,15 @@ def _signed(signature: str) -> dict[str, Any]:
 def choice(position: int, entry: Mapping[str, Any], identity: str) -> dict[str, Any]:
     """A whole candidate as a choice."""
     candidate = Candidate(index_of(entry, position))
-    message: dict[str, Any] = {}
+    texts: dict[str, list[str]] = {}
+    calls: list[dict[str, Any]] = []
     for delta in candidate.deltas(entry, identity):
+        calls += delta.pop("tool_calls", ())
         for name, value in delta.items():
-            message[name] = message[name] + value if name in message else value
-    for call in message.get("tool_calls", ()):
-        del call["index"]
+            texts.setdefault(name, []).append(value)
+    message: dict[str, Any] = {name: "".join(pieces) for name, pieces in texts.items()}
+    if calls:
+        message["tool_calls"] = [{name: call[name] for name in call if name != "index"} for call in calls]
     reason = candidate.end(entry) or ("tool_calls" if candidate.calls else "stop")
     return completions.choice(candidate.index, {**message, **candidate.extra}, reason, logprobs(entry))
 

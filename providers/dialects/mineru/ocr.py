@@ -27,8 +27,9 @@ _CLIENT = "http-client"  # only a backend of this kind is told where the model r
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
-    """The backend is the credential's, unless the request names another. Where its model runs, only the credential says:
-    a request that did could have the server call any address within its reach.
+    """The backend is the credential's, unless the request names another.
+
+    Where its model runs, the credential alone says: else a request could have the server call any address in its reach.
     """
     asked, upload = read_request(payload, target, _NATIVE, "mineru")
     url = target.url_for(Operation.OCR, PATH)
