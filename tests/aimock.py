@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -20,12 +21,18 @@ from tests.npm import installed
 PACKAGE, VERSION = "@copilotkit/aimock", "1.43.0"
 API_KEY = "sk-aimock-0123456789abcdef"
 DIMENSIONS = 8
+SOUND = b"ID3\x04 as good as an MP3"
 FIXTURES: dict[str, Any] = {
     "fixtures": [
         {
             "match": {"endpoint": "embedding"},
             "response": {"embedding": [round(0.1 * n, 1) for n in range(1, DIMENSIONS + 1)]},
         },
+        {
+            "match": {"endpoint": "speech"},
+            "response": {"audio": base64.b64encode(SOUND).decode(), "format": "mp3"},
+        },
+        {"match": {"endpoint": "transcription"}, "response": {"transcription": {"text": "Nobody speaks."}}},
         {
             "match": {"userMessage": "weather", "hasToolResult": False},
             "response": {

@@ -15,11 +15,13 @@ from core.secrets import OpenSecret
 from providers import dialects, signers, upstream
 from providers.calls import call
 from providers.errors import AuthenticationFailed, Overloaded, RateLimited, UpstreamError
+from providers.llm_types import LLMType
+from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
 from providers.upstream import Policy
-from providers.wire import Embeddings, Operation
-from tests.aimock import DIMENSIONS, Aimock
+from providers.wire import Embeddings, Operation, Speech, Transcript
+from tests.aimock import DIMENSIONS, SOUND, Aimock
 from tests.providers.exchanges import assembled
 
 POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
@@ -121,6 +123,38 @@ def test_a_text_is_embedded(aimock: Aimock, vendor: Vendor) -> None:
     reply = call(target, Operation.EMBEDDINGS, {"input": ["Hello"]}, policy=POLICY)
     assert isinstance(reply, Embeddings)
     assert [len(vector) for vector in reply] == [DIMENSIONS]
+
+
+def test_speech_and_a_transcript_come_back(aimock: Aimock) -> None:
+    openai = VENDORS[0]
+    heard = call(openai.target(aimock, model="tts-1"), Operation.SPEECH, {"input": "Hello"}, policy=POLICY)
+    assert heard == Speech(SOUND, "audio/mpeg")
+    file = probe_payload(LLMType.SPEECH2TEXT, Quirks())
+    said = call(openai.target(aimock, model="whisper-1"), Operation.TRANSCRIPTION, file, policy=POLICY)
+    assert isinstance(said, Transcript)
+    assert said.text == "Nobody speaks."
+
+
+def test_models_are_listed(aimock: Aimock) -> None:
+    models = call(VENDORS[0].target(aimock), Operation.MODELS, {}, policy=POLICY)
+    assert isinstance(models, list)
+    assert "gpt-4o" in [model.id for model in models]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind"),
+    [
+        *((VENDORS[0], kind) for kind in LLMType if kind not in (LLMType.RERANK, LLMType.OCR)),
+        *((vendor, kind) for vendor in VENDORS[1:] for kind in (LLMType.CHAT, LLMType.IMAGE2TEXT)),
+        (VENDORS[2], LLMType.EMBEDDING),
+    ],
+    ids=lambda value: value.dialect if isinstance(value, Vendor) else str(value),
+)
+def test_a_probe_of_each_type_says_ok(aimock: Aimock, vendor: Vendor, kind: LLMType) -> None:
+    """The simulator has OpenAI's own API, which does not rerank, and reads no documents."""
+    target = vendor.target(aimock)
+    _, operation = dialects.for_type(kind, vendor.dialect)
+    check_reply(kind, call(target, operation, probe_payload(kind, target.quirks), policy=POLICY))
 
 
 def test_a_wrong_key_is_told(aimock: Aimock, vendor: Vendor) -> None:
