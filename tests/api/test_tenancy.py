@@ -179,7 +179,7 @@ def test_an_outsider_gains_nothing_by_naming_the_tenant(world: World, name: str,
     assert world.owned() == before
 
 
-@pytest.mark.parametrize(("name", "method"), [endpoint for endpoint in ENDPOINTS if endpoint[1] != "get"])
+@pytest.mark.parametrize(("name", "method"), [endpoint for endpoint in ASKED if endpoint[1] != "get"])
 def test_the_token_of_somebody_demoted_changes_nothing(world: World, name: str, method: str) -> None:
     client = bearer(make_token(world.tenant, user=world.people.owner))
     world.tenant.memberships.filter(user=world.people.owner).update(role="member")

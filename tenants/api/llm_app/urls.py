@@ -28,9 +28,7 @@ USER = {"tenant_info": ("get", "tenant_info"), "set_tenant_info": ("post", "set_
 LANGFUSE = {"api[_-]key": {"get": "show", "put": "save", "post": "save", "delete": "remove"}}
 
 
-def _patterns(
-    view: type[EnvelopeViewSet], table: Mapping[str, Any], envelope: Envelope
-) -> list[URLPattern]:
+def _patterns(view: type[EnvelopeViewSet], table: Mapping[str, Any], envelope: Envelope) -> list[URLPattern]:
     shared: dict[str, Any] = {"envelope": envelope}
     found = [
         re_path(rf"^{name}/?$", view.as_view(does if isinstance(does, dict) else dict([does]), **shared))
