@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.fakes.langfuse import INGESTION, PUBLIC_KEY, FakeLangfuse
 from tests.fakes.upstream import FakeUpstream
 from tests.live.stack import ROOT, Stack
 from tests.sinks import Caller, Sinks, command_lines, spellings, stored, until_idle, watched_broker, where
@@ -24,9 +25,10 @@ CORES = {
     "the key that is refused": "Bd5Rm8cJ1pS6yUe3Tg",
     "the key typed into the admin": "Ad3Vn6kF0wZ9hXi7Lb",
     "the password that was mistyped": "Pw4Dq1sY8oC2gMj5Ev",
+    "the key of Langfuse": "Lf6Ws3bN8tQ1xKc4Hy",
 }
 LEAD = "k\"/+\\'$%<&"
-GOOD, BAD, TYPED, MISTYPED = (LEAD + core for core in CORES.values())
+GOOD, BAD, TYPED, MISTYPED, TRACED = (LEAD + core for core in CORES.values())
 NOT_SINKS = ("keys.json", "first-run.json")  # where they belong, for their owner alone
 
 REVEAL = """
@@ -65,6 +67,7 @@ def test_no_sink_holds_a_secret(place: Stack, upstream: FakeUpstream) -> None:
         credential_id = through_the_apis(caller, upstream)
         through_the_gateway(caller, upstream)
         through_failures(caller, upstream, credential_id)
+        through_langfuse(caller)
         token = through_tokens(caller)
         through_the_admin(caller, upstream)
         until_idle(caller, place.token)
@@ -154,6 +157,26 @@ def through_the_gateway(caller: Caller, upstream: FakeUpstream) -> None:
         call({**body, "model": token})
         call({**body, "messages": "no list"})
         call(body, f"{token}x")
+
+
+def through_langfuse(caller: Caller) -> None:
+    """Its key at both doors, said back in the project's name and by a server that takes no traces."""
+    token = caller.stack.token
+    with FakeLangfuse(secret_key=TRACED, project=f"{TRACED} {quote(TRACED)}") as server:
+        keys = {"host": server.url, "public_key": PUBLIC_KEY, "secret_key": TRACED, "content": True}
+        for path in ("/v1/langfuse/api_key", "/api/v1/langfuse/api-key", "/api/langfuse/"):
+            assert caller.json("PUT", path, keys, token=token)[0] == 200
+            caller.json("PUT", path, {**keys, "host": TRACED}, token=token, keep=False)
+            caller.json("PUT", path, {**keys, "public_key": [TRACED]}, token=token)
+            caller.json("GET", path, token=token)
+        model = caller.json("GET", "/v1/models", token=token)[1]["data"][0]["id"]
+        chat = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+        for _ in range(2):
+            caller.json("POST", "/v1/chat/completions", chat, token=token)
+            assert server.arrived(INGESTION), "no trace came"
+            server.raw(INGESTION, f"{TRACED} {quote(TRACED)}".encode(), status=400)
+    caller.json("GET", "/metrics", token=token)
+    caller.json("DELETE", "/api/langfuse/", token=token)
 
 
 def through_failures(caller: Caller, upstream: FakeUpstream, credential_id: str) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from base64 import b64encode
+from collections import Counter
 from typing import Any
 
 from tests.fakes.upstream import FakeUpstream, Handler
@@ -25,6 +27,7 @@ class FakeLangfuse(FakeUpstream):
         self.project = project
         self.events: list[dict[str, Any]] = []
         self.came = threading.Condition()
+        self._seen: Counter[str] = Counter()
         self.behave(PROJECTS, self._projects)
         self.behave(INGESTION, self.take)
 
@@ -43,6 +46,13 @@ class FakeLangfuse(FakeUpstream):
             enough = self.came.wait_for(lambda: len(self.events) >= 2 * calls, timeout=60)
         assert enough, f"only {len(self.events)} events came"
         return self.of("generation-create")
+
+    def arrived(self, path: str, within_s: float = 60) -> bool:
+        """Whether a request came there, after those that were asked for before."""
+        end, self._seen[path] = time.monotonic() + within_s, self._seen[path] + 1
+        while self.calls[path] < self._seen[path] and time.monotonic() < end:
+            self.closing.wait(0.02)
+        return self.calls[path] >= self._seen[path]
 
     def _projects(self, handler: Handler) -> None:
         if self._knows(handler):
