@@ -34,6 +34,20 @@ FIXTURES: dict[str, Any] = {
         },
         {"match": {"endpoint": "transcription"}, "response": {"transcription": {"text": "Nobody speaks."}}},
         {
+            "match": {"userMessage": "unknown model"},
+            "response": {
+                "error": {
+                    "message": "The model `x` does not exist",
+                    "type": "not_found_error",
+                    "code": "model_not_found",
+                },
+                "status": 404,
+            },
+        },
+        {"match": {"userMessage": "garble"}, "response": {"content": "x"}, "chaos": {"malformedRate": 1}},
+        {"match": {"userMessage": "fall over"}, "response": {"content": "x"}, "chaos": {"dropRate": 1}},
+        {"match": {"userMessage": "hang up"}, "response": {"content": "x"}, "chaos": {"disconnectRate": 1}},
+        {
             "match": {"userMessage": "weather", "hasToolResult": False},
             "response": {
                 "toolCalls": [{"name": "get_weather", "arguments": '{"city": "Berlin"}'}],

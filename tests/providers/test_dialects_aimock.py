@@ -12,15 +12,16 @@ import pytest
 from core.netguard import parse_networks
 from core.origins import origin_of
 from core.secrets import OpenSecret
-from providers import dialects, signers, upstream
+from providers import dialects, upstream
+from providers.authorisation import deliver
 from providers.calls import call
 from providers.errors import AuthenticationFailed, Overloaded, RateLimited, UpstreamError
 from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
-from providers.upstream import Policy
-from providers.wire import Embeddings, Operation, Speech, Transcript
+from providers.upstream import Policy, Pool
+from providers.wire import Embeddings, Operation, Speech, Transcript, UpstreamRequest
 from tests.aimock import DIMENSIONS, SOUND, Aimock
 from tests.providers.exchanges import assembled
 
@@ -70,16 +71,28 @@ def chat(target: Target, payload: dict[str, Any]) -> Any:
 
 
 def streamed(target: Target, payload: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The answer of a stream, and whether it was complete."""
+    """The answer of a stream, decoded as it comes, and whether it was complete."""
     dialect = dialects.get(target.dialect)
-    request = dialect.build(
-        Operation.CHAT, {**payload, "stream": True, "stream_options": {"include_usage": True}}, target
-    )
-    response = asyncio.run(upstream.send(signers.get(target.signer).sign(request, target.credential), POLICY))
-    assert response.status == 200, response.body
+    asked = {**payload, "stream": True, "stream_options": {"include_usage": True}}
+    request = dialect.build(Operation.CHAT, asked, target)
     decoder = dialect.decoder(Operation.CHAT)
-    events = [event for at in range(0, len(response.body), 11) for event in decoder.feed(response.body[at : at + 11])]
-    return assembled([*events, *decoder.close()]), decoder.finished
+    events: list[dict[str, Any]] = []
+
+    async def converse() -> None:
+        async with Pool() as pool:
+
+            async def read(signed: UpstreamRequest) -> None:
+                async with await upstream.open(signed, POLICY, pool=pool) as exchange:
+                    if exchange.status != 200:
+                        dialect.parse(Operation.CHAT, exchange.status, exchange.headers, await exchange.read())
+                    async for data in exchange.chunks():
+                        events.extend(decoder.feed(data))
+                    events.extend(decoder.close())
+
+            await deliver(request, target, POLICY, pool, read)
+
+    asyncio.run(converse())
+    return assembled(events), decoder.finished
 
 
 def test_a_chat_is_answered(aimock: Aimock, vendor: Vendor) -> None:
