@@ -142,7 +142,7 @@ def stop() -> None:
 
 def _keep_publishing(published: Published) -> None:
     failed = False
-    while not published.left.wait(PUBLISH_EVERY_S):
+    while True:
         try:
             published.publish()
             failed = False
@@ -150,6 +150,8 @@ def _keep_publishing(published: Published) -> None:
             if not failed:
                 logger.warning("metrics.not_written", error=error.strerror)
             failed = True
+        if published.left.wait(PUBLISH_EVERY_S):
+            return
 
 
 def _after_fork() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from typing import Any
@@ -12,6 +13,7 @@ from django.core.asgi import get_asgi_application
 
 _django: Any = get_asgi_application()  # sets Django up: what follows imports models
 
+from gateway import published  # noqa: E402
 from gateway.app import ROOT, Gateway  # noqa: E402
 from gateway.asgi import Receive, Scope, Send  # noqa: E402
 from llmadmin import metrics  # noqa: E402
@@ -52,5 +54,6 @@ async def _live(receive: Receive, send: Send) -> None:
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await _gateway.close()
+            await asyncio.to_thread(published.stop)  # the server may end this process by a signal: nothing at exit runs
             await send({"type": "lifespan.shutdown.complete"})
             return
