@@ -21,11 +21,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from usage.counters.keys import Argument
 from usage.counters.scripts import Script
 
 logger = structlog.get_logger(__name__)
 
-Argument = bytes | str | int
 BATCH = 128
 TRIED_EVERY_S = 0.5
 REACHED_WITHIN_S = 2.0  # in the background, where nobody waits
@@ -88,7 +88,12 @@ class Carrier:
         if self._carrying is None:
             self._carrying = asyncio.create_task(self._carry(), name="limits-redis")
         self._wake.set()
-        return await item.future
+        try:
+            return await item.future
+        except asyncio.CancelledError:
+            if orphaned is not None and not item.future.cancelled() and item.future.exception() is None:
+                orphaned(item.future.result())  # it came in the very moment the caller was cancelled
+            raise
 
     async def close(self) -> None:
         self._closed = True

@@ -17,7 +17,7 @@ from django.conf import settings
 from core.clock import epoch_ms, now
 from usage.admission import BudgetLine, Limit, Money, Standing, period_at, usd_of
 from usage.counters import scripts
-from usage.counters.redis import look_arguments, look_keys, standing_of
+from usage.counters.keys import look_arguments, look_keys, standing_of
 from usage.counters.verdicts import MINUTE_MS
 from usage.models import Budget, RateLimit
 from usage.models.limits import AMOUNTS
