@@ -312,7 +312,7 @@ def test_vectors_come_back_in_order_and_from_base64_too() -> None:
     "data",
     [
         {"data": [{"index": 1, "relevance_score": 0.5}]},
-        {"rankings": [{"index": 1, "logit": 0.5}]},
+        {"rankings": [{"index": 1, "logit": 0.0}]},
         {"results": [{"index": 1, "score": 0.5}]},
         [{"index": 1, "score": 0.5}],
     ],
@@ -334,3 +334,16 @@ def test_a_list_of_models_is_understood_in_every_known_shape(data: Any) -> None:
     models = parse(Operation.MODELS, data)
     assert [model.id for model in models] == ["a"]
     assert isinstance(models[0], RemoteModel)
+
+
+@pytest.mark.parametrize("name", ["relevance_score", "score", "logit"])
+def test_scores_come_in_one_scale_whatever_the_upstream_s(name: str) -> None:
+    logits = [{"index": place, name: logit} for place, logit in enumerate((9.0, 0.0, -800.0))]
+    ranking = get("openai").parse(Operation.RERANK, 200, JSON, json.dumps({"results": logits}).encode())
+    first, second, third = (score.score for score in ranking)
+    assert 0.999 < first <= 1
+    assert second == 0.5
+    assert third == pytest.approx(0)
+    shares = {"results": [{"index": 0, "relevance_score": 0.25}, {"index": 1, "relevance_score": 0.0}]}
+    ranking = get("openai").parse(Operation.RERANK, 200, JSON, json.dumps(shares).encode())
+    assert [score.score for score in ranking] == [0.25, 0.0]

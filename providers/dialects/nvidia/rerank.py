@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from providers.dialects.openai import rerank
 from providers.dialects.rankings import read_request
 from providers.dialects.vocabulary import bad, put
 from providers.target import Target
-from providers.wire import Operation, Ranking, Score, UpstreamRequest
+from providers.wire import Operation, Ranking, UpstreamRequest
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
@@ -45,12 +44,4 @@ def parse(headers: Mapping[str, str], body: bytes) -> Ranking:
     data = load_object(headers, body)
     if not isinstance(data.get("rankings"), list) and not data.get("error"):
         raise unexpected("The answer holds no rankings.", headers, body)
-    ranking = rerank.parse(headers, body)
-    return replace(ranking, scores=[Score(place, _sigmoid(logit)) for place, logit in ranking])
-
-
-def _sigmoid(logit: float) -> float:
-    if logit >= 0:
-        return 1 / (1 + math.exp(-logit))
-    grown = math.exp(logit)
-    return grown / (1 + grown)
+    return rerank.parse(headers, body)

@@ -28,6 +28,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> Ranking:
+    """Scores from 0 to 1. Logits, as llama.cpp and NVIDIA answer, are told by their name, or by one beyond that."""
     data = load(headers, body)
     outer: dict[str, Any] = data if isinstance(data, dict) else {}
     items = data if isinstance(data, list) else next((v for n in _LISTS if isinstance(v := outer.get(n), list)), None)
@@ -35,12 +36,15 @@ def parse(headers: Mapping[str, str], body: bytes) -> Ranking:
         if outer.get("error") or outer.get("base_resp"):
             raise classify_body(200, body)
         raise unexpected("The answer holds no scores.", headers, body)
-    scores = [_score(item) for item in items]
-    if any(score is None for score in scores):
+    found = [_score(item) for item in items]
+    scores = [score for score in found if score is not None]
+    if len(scores) < len(found):
         raise unexpected("A result has no index and score.", headers, body)
+    if any("logit" in item for item in items) or not all(0 <= score.score <= 1 for score in scores):
+        scores = [Score(score.position, _sigmoid(score.score)) for score in scores]
     usage, model = outer.get("usage") or outer.get("meta"), outer.get("model")
     return Ranking(
-        [score for score in scores if score is not None],
+        scores,
         usage=usage if isinstance(usage, dict) else None,
         model=model if isinstance(model, str) else "",
     )
@@ -58,3 +62,10 @@ def _score(item: Any) -> Score | None:
     except OverflowError:
         return None
     return Score(index, number) if index >= 0 and math.isfinite(number) else None
+
+
+def _sigmoid(logit: float) -> float:
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    grown = math.exp(logit)
+    return grown / (1 + grown)
