@@ -131,11 +131,13 @@ class Flusher:
             self._wake.clear()
             closing = self._closing
             try:
-                self.run_once()
+                try:
+                    self.run_once()
+                finally:
+                    self._at_rest()
                 self._well()
             except Exception as error:
                 self._failed(error)
-            self._at_rest()
             with self._passes:
                 self._passed += 1
                 self._passes.notify_all()

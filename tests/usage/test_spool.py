@@ -268,6 +268,24 @@ def test_records_wait_while_the_database_is_away(spool: Spool) -> None:
     assert (flusher.failures, flusher.last_error, files(spool.directory)) == (0, "", [])
 
 
+def test_what_fails_while_it_comes_to_rest_does_not_end_it(spool: Spool) -> None:
+    book, rests = Book(), []
+
+    def rest() -> None:
+        rests.append(len(book.calls))
+        if len(rests) == 1:
+            raise Away("The connection cannot be closed.")
+
+    flusher = Flusher(spool, book.ingest, interval_s=0.01, at_rest=rest)
+    flusher.start()
+    for _ in range(2):
+        spool.append(make_call())
+        assert flusher.drain(30)
+    flusher.close()
+    assert len(book.calls) == 2
+    assert rests[0] <= rests[-1] == 2
+
+
 def test_a_pause_after_a_failure_grows_and_is_bounded(spool: Spool) -> None:
     flusher = Flusher(spool, Book().ingest, interval_s=0.5, longest_pause_s=15)
     pauses = []
