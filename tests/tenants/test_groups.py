@@ -60,6 +60,7 @@ AUDITOR = {
     "tenants.view_apitoken",
     "tenants.view_auditevent",
     "tenants.view_credential",
+    "tenants.view_langfuseproject",
     "tenants.view_membership",
     "tenants.view_probe",
     "tenants.view_route",
