@@ -8,6 +8,7 @@ While the database is away, what is remembered stays in use; `age_s` says how ol
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -195,3 +196,13 @@ def _remember(cache: OrderedDict[str, T], key: str, value: T, limit: int) -> Non
     cache.move_to_end(key)
     while len(cache) > limit:
         cache.popitem(last=False)
+
+
+def _after_fork() -> None:
+    """A child has none of the threads that watch."""
+    for store in _watching:
+        routing.committed.disconnect(dispatch_uid=id(store))
+    _watching.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
