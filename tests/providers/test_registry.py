@@ -29,23 +29,25 @@ started = time.process_time()
 import providers.dialects
 importing = time.process_time() - started
 import providers.signers, providers.quirks, providers.probe_payloads
-providers.dialects.get("openai")
+providers.dialects.names()
 providers.signers.names()
-heavy = {"django", "aiohttp", "openai", "pydantic", "celery", "cryptography", "requests"} & set(sys.modules)
-print(importing, ",".join(sorted(heavy)))
+files = {name.partition(".")[0]: getattr(module, "__file__", None) or "" for name, module in list(sys.modules.items())}
+others = sorted(name for name, file in files.items() if "site-packages" in file and not name.startswith("_"))
+print(started, importing, ",".join(others))
 """
 
 
-def test_importing_the_dialects_is_fast_and_pulls_no_framework() -> None:
+def test_importing_the_dialects_is_fast_and_pulls_neither_a_framework_nor_a_vendors_library() -> None:
+    """On a machine on which Python itself takes long to start, everything may."""
     runs = []
-    for _ in range(3):  # its own time on the processor, and the best of three: the machine may be busy
+    for _ in range(5):  # its own time on the processor, and the best of some: the machine may be busy
         out = subprocess.run([sys.executable, "-c", _CHILD], capture_output=True, text=True, check=True).stdout
-        seconds, _, heavy = out.strip().partition(" ")
-        assert heavy == ""
-        runs.append(float(seconds))
-        if runs[-1] < IMPORT_BUDGET_S:
-            break
-    assert min(runs) < IMPORT_BUDGET_S
+        starting, importing, others = out.split()
+        assert others == "orjson"
+        runs.append((float(importing), max(IMPORT_BUDGET_S, 5 * float(starting))))
+        if runs[-1][0] < runs[-1][1]:
+            return
+    raise AssertionError(runs)
 
 
 def test_the_openai_dialect_is_found_with_what_it_can_do() -> None:
