@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gateway.bundle import LLMBundle, close
+from gateway.bundle.door import door
 from tenants.models import TenantLLM
 from tests.fakes.upstream import FakeUpstream, Handler
 from tests.gateway.calling import Office
@@ -46,6 +47,11 @@ def records(office: Office) -> list[UsageRecord]:
     """All calls of the tenant, in their order; closes the door, so that they have reached the ledger."""
     close()
     return list(UsageRecord.objects.for_tenant(office.tenant.pk).order_by("id"))
+
+
+def look_again() -> None:
+    """What was changed until now is seen by the next call."""
+    door().run(door().store.refresh)
 
 
 def with_tools(office: Office) -> None:

@@ -19,7 +19,7 @@ from providers.models import LLM
 from tenants.models import TenantLLM
 from tests.fakes.upstream import FakeUpstream
 from tests.gateway.calling import ACTOR, Office
-from tests.gateway.python_door import HELLO, python_door, records
+from tests.gateway.python_door import HELLO, look_again, python_door, records
 from tests.people import make_tenant, make_user
 from usage.services import limits
 
@@ -183,6 +183,7 @@ def test_a_disabled_tenant_calls_nothing(make: Make, office: Office, upstream: F
     bundle = make()
     office.tenant.status = "0"
     office.tenant.save()
+    look_again()
     with pytest.raises(NotAuthorized):
         make()
     with pytest.raises(NotAuthorized):
