@@ -302,6 +302,46 @@ def test_when_redis_comes_back_empty_the_database_says_what_was_spent(redis_serv
     outage(redis_server, check, spent=books)
 
 
+def test_what_was_spent_while_redis_stood_still_is_told_to_it_before_anybody_uses_it(
+    redis_server: RedisServer,
+) -> None:
+    books = Books(0)
+
+    async def check(counters: RedisCounters) -> None:
+        await counters.settle(await admit(counters, BUDGET, units=500), tokens=0, units=500)
+        redis_server.pause()
+        await until(lambda: _asked(counters))
+        await counters.settle(await admit(counters, BUDGET, units=300), tokens=0, units=300)
+        books.spent = 800
+        redis_server.resume()  # it still knows of the first five hundred
+        await until(lambda: not counters.is_away)
+        assert not await admitted(counters, BUDGET, units=201)
+        assert await admitted(counters, BUDGET, units=200)
+
+    outage(redis_server, check, spent=books, timeout_s=2.0)
+
+
+def test_a_second_outage_does_not_go_on_from_the_first(redis_server: RedisServer) -> None:
+    books = Books(0)
+
+    async def check(counters: RedisCounters) -> None:
+        assert await admitted(counters, BUDGET, units=1)
+        for spent in (300, 600):
+            redis_server.stop()
+            await until(lambda: _asked(counters))
+            assert await admitted(counters, BUDGET, units=1000 - books.spent)
+            redis_server.start()
+            await until(lambda: not counters.is_away)
+            await counters.settle(await admit(counters, BUDGET, units=300), tokens=0, units=300)
+            books.spent = spent
+        redis_server.stop()
+        await until(lambda: _asked(counters))
+        assert not await admitted(counters, BUDGET, units=401)
+        assert await admitted(counters, BUDGET, units=400)
+
+    outage(redis_server, check, spent=books)
+
+
 async def _asked(counters: RedisCounters) -> bool:
     await admitted(counters, REQUESTS)
     return counters.is_away

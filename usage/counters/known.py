@@ -49,12 +49,13 @@ class KnownBudgets:
         known = self._known.get(line.key)
         return known.committed if known is not None and known.period == period else None
 
-    def add(self, budgets: Sequence[BudgetLine], periods: Sequence[Period], spent: int) -> None:
-        """A call has cost so much."""
+    def settle(self, budgets: Sequence[BudgetLine], periods: Sequence[Period], *, spent: int, reserved: int) -> None:
+        """A call has cost so much, for which so much was set aside."""
         for line, period in zip(budgets, periods, strict=True):
             known = self._known.get(line.key)
             if known is not None and known.period == period:
                 known.spent += spent
+                known.committed += spent - reserved
 
     def learn(
         self,

@@ -178,7 +178,7 @@ class RedisCounters:
         held = self._held.pop(admission.id, None)
         if held is None and not more and not budgets:
             return
-        self._known.add(budgets, periods, spent)
+        self._known.settle(budgets, periods, spent=spent, reserved=reserved)
         arguments = [self._time(), admission.id, more, admission.at_ms, spent, reserved, len(limits)]
         for limit, debt in zip(limits, admission.debts if limits else (), strict=True):
             arguments += (limit.kind, limit.amount, debt)
