@@ -67,6 +67,15 @@ def summed(usages: Iterable[Usage]) -> Usage:
     return total
 
 
+def kind_of(llm_type: str) -> LLMType:
+    """Raises InvalidInput for a type that there is not."""
+    try:
+        return LLMType(llm_type)
+    except ValueError:
+        known = ", ".join(kind.value for kind in LLMType)
+        raise InvalidInput(f"There is no type of models “{llm_type}”.", hint=f"Known are {known}.") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a bundle needs to know of its model; `max_length` in tokens."""
@@ -80,11 +89,7 @@ class Model:
     """A tenant's model for one type. Methods are for any running loop; all raise AppError and UpstreamError."""
 
     def __init__(self, tenant_id: str, llm_type: str, name: str | None) -> None:
-        try:
-            self.llm_type = LLMType(llm_type)
-        except ValueError:
-            known = ", ".join(kind.value for kind in LLMType)
-            raise InvalidInput(f"There is no type of models “{llm_type}”.", hint=f"Known are {known}.") from None
+        self.llm_type = kind_of(llm_type)
         self.tenant_id = str(tenant_id)
         self.operation = operation_for(self.llm_type)
         self._name = name
