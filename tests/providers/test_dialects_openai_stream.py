@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,25 @@ def test_streamed_thoughts_have_one_name_whatever_the_vendor_calls_them() -> Non
         {"reasoning_content": "Greet."},
         {"content": "Hi"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("stop", "stop"),
+        ("", None),
+        (None, None),
+        ("model_length", "length"),
+        ("eos", "stop"),
+        ([], None),
+        ({"a": 1}, "stop"),
+    ],
+)
+def test_why_a_streamed_answer_ended_is_told_in_openais_words(reason: Any, told: str | None) -> None:
+    data = b"data: %b\n\n" % json.dumps({"choices": [{"delta": {}, "finish_reason": reason}]}).encode()
+    ((event,), _, error) = decoded([data])
+    assert error is None
+    assert event["choices"][0]["finish_reason"] == told
 
 
 def test_what_follows_done_is_ignored() -> None:

@@ -56,16 +56,21 @@ def _completed(data: dict[str, Any]) -> ChatReply:
 
 
 def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
-    index, finish = choice.get("index"), choice.get("finish_reason")
-    if not isinstance(finish, str) or finish not in _FINISH:
-        finish = _FINISH_ALIASES.get(str(finish).lower(), "stop")
+    index = choice.get("index")
     return {
         "logprobs": None,
         **choice,
         "index": index if type(index) is int else position,
-        "finish_reason": finish,
+        "finish_reason": _finish(choice.get("finish_reason")),
         "message": _message(choice["message"]),
     }
+
+
+def _finish(reason: Any) -> str:
+    """OpenAI's word for why an answer ended."""
+    if isinstance(reason, str) and reason in _FINISH:
+        return reason
+    return _FINISH_ALIASES.get(str(reason).lower(), "stop")
 
 
 def _message(said: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +135,12 @@ class ChatDecoder(JSONEventDecoder):
         return data.strip() == b"[DONE]"
 
     def take(self, event: dict[str, Any]) -> Chunks:
-        for choice in event["choices"] if isinstance(event.get("choices"), list) else ():
-            if isinstance(choice, dict) and isinstance(delta := choice.get("delta"), dict):
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, dict):
+                continue
+            if isinstance(delta := choice.get("delta"), dict):
                 choice["delta"] = _spoken(delta)
+            if "finish_reason" in choice:  # some say "" as long as there is none
+                choice["finish_reason"] = _finish(choice["finish_reason"]) if choice["finish_reason"] else None
         return [event]
