@@ -147,7 +147,7 @@ class TenantLLMService:
             raise InvalidInput(f"used_tokens is a whole number from 0 to {LARGEST_COUNT}.")
         kind = kind_of(llm_type)
         tenant = Tenant.objects.filter(pk=tenant_id).first()
-        name = llm_name or getattr(tenant, DEFAULT_MODEL_COLUMNS[kind], "")
+        name = str(llm_name or getattr(tenant, DEFAULT_MODEL_COLUMNS[kind], ""))
         row = _find(tenant_id, name) if name else None
         if row is None or not used_tokens:
             return 0

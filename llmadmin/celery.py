@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_init, worker_process_init
+from celery.signals import beat_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
 from llmadmin.parent import end_with_parent, end_with_supervisor
 
@@ -24,6 +24,14 @@ def keep_our_logging(**_: Any) -> None:
 def end_with_worker(**_: Any) -> None:
     """A process of the worker's pool does not outlive the worker: nobody would watch its time limits."""
     end_with_parent(os.getppid())
+
+
+@worker_process_shutdown.connect
+def bring_calls_to_the_ledger(**_: Any) -> None:
+    """A process of the pool ends without what Python does at its end."""
+    from gateway.bundle import close
+
+    close()
 
 
 @worker_init.connect
