@@ -24,6 +24,8 @@ def test_a_started_installation_is_alive_and_ready(stack: Stack) -> None:
         "broker": True,
         "worker": True,
         "snapshot": True,
+        "spool": True,
+        "limits": True,
     }
 
 

@@ -147,13 +147,20 @@ def test_every_reranker_is_here() -> None:
 
 
 @pytest.mark.parametrize("dialect", SCORES)
-@pytest.mark.parametrize("scores", [[0.7], [0.7, 0.7], [0.9, 0.1], [5.5, -3.0]])
+@pytest.mark.parametrize("scores", [[0.7], [0.7, 0.7], [0.9, 0.1]])
 def test_scores_are_the_vendors(dialect: str, scores: list[float]) -> None:
     """They were stretched between the lowest and the highest, which made a single one, or equal ones, 0."""
     ranking = parsed(dialect, Operation.RERANK, SCORES[dialect](scores))
     assert isinstance(ranking, Ranking)
     assert [score for _, score in ranking] == scores
     check_reply(LLMType.RERANK, ranking)
+
+
+@pytest.mark.parametrize("dialect", SCORES)
+def test_logits_keep_their_order_and_none_becomes_0(dialect: str) -> None:
+    ranking = parsed(dialect, Operation.RERANK, SCORES[dialect]([5.5, -3.0]))
+    assert isinstance(ranking, Ranking)
+    assert [round(score, 3) for _, score in ranking] == [0.996, 0.047]
 
 
 def test_a_logit_of_nvidias_is_a_score_that_is_not_0() -> None:
