@@ -18,7 +18,8 @@ TRUNCATED_CHINESE = "······\n由于大模型的上下文窗口大小限制
 
 def fitted(text: str, tokens: int) -> str:
     """The beginning of a text that the model reads, by an estimate; never empty."""
-    return cut(text, tokens) if text.strip() else EMPTY
+    found = cut(text, tokens)
+    return found if found.strip() else EMPTY
 
 
 def fitted_beside(query: str, text: str, tokens: int) -> str:
