@@ -138,6 +138,25 @@ def test_what_others_spent_is_learned_and_no_call_of_ones_own_is_counted_twice()
     asyncio.run(calls())
 
 
+def test_a_call_that_is_booked_before_it_is_settled_is_counted_once() -> None:
+    async def calls() -> None:
+        books = Books()
+        counters = MemoryCounters(spent=books, clock=books.clock)
+        running = await counters.admit([], [BUDGET], tokens=0, units=600, now=books.now)
+        books.spent = 600
+        books.now += 11
+        assert await spend(counters, books, 0)
+        assert books.asked == 2
+        await counters.settle(running, tokens=0, units=600)
+        books.now += 11
+        assert await spend(counters, books, 0)
+        assert not await spend(counters, books, 401)
+        assert await spend(counters, books, 400)
+        await counters.close()
+
+    asyncio.run(calls())
+
+
 @pytest.mark.parametrize("workers", [2, 4, 7])
 def test_processes_beside_each_other_never_let_more_through_than_the_limit(workers: int) -> None:
     async def calls() -> dict[str, int]:
