@@ -67,7 +67,7 @@ def test_it_builds_one_of_these(dialect: str, operation: Operation) -> None:
 
 
 @every_builder
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_payload_that_is_almost_right_raises_nothing_but_upstream_errors(
     dialect: str, operation: Operation, data: st.DataObject
@@ -79,7 +79,7 @@ def test_a_payload_that_is_almost_right_raises_nothing_but_upstream_errors(
 
 
 @every_builder
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(payload=st.dictionaries(st.text(max_size=8), anything, max_size=4), model=st.text(max_size=12))
 def test_any_payload_and_model_raise_nothing_but_upstream_errors(
     dialect: str, operation: Operation, payload: dict[str, Any], model: str

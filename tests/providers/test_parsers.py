@@ -156,7 +156,7 @@ headers = st.dictionaries(
 
 
 @every_parser
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_reply_that_is_almost_right_raises_nothing_but_upstream_errors(parser: Parser, data: st.DataObject) -> None:
     one = data.draw(st.sampled_from(documents(parser.dialect)))
@@ -164,7 +164,7 @@ def test_a_reply_that_is_almost_right_raises_nothing_but_upstream_errors(parser:
 
 
 @every_parser
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(status=statuses, headers=headers, body=st.binary(max_size=60) | anything.map(lambda it: json.dumps(it).encode()))
 def test_an_answer_of_any_kind_raises_nothing_but_upstream_errors(
     parser: Parser, status: int, headers: dict[str, str], body: bytes
@@ -173,7 +173,7 @@ def test_an_answer_of_any_kind_raises_nothing_but_upstream_errors(
 
 
 @every_parser
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data(), status=statuses, headers=headers)
 def test_an_error_that_is_almost_right_raises_nothing_but_upstream_errors(
     parser: Parser, data: st.DataObject, status: int, headers: dict[str, str]

@@ -77,7 +77,7 @@ def test_a_stream_in_single_bytes_gives_the_same_events(one: Streaming, stream: 
 
 
 @every_golden_stream
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_stream_cut_at_many_places_gives_the_same_events(one: Streaming, stream: Stream, data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, len(stream.data)), max_size=30))
@@ -117,7 +117,7 @@ cuts = st.lists(st.integers(0, 3000), max_size=8)
 
 
 @every_golden_stream
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_stream_with_other_json_in_an_event_raises_nothing_but_upstream_errors(
     one: Streaming, stream: Stream, data: st.DataObject
@@ -131,7 +131,7 @@ def test_a_stream_with_other_json_in_an_event_raises_nothing_but_upstream_errors
 
 
 @every_golden_stream
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_stream_with_events_out_of_order_raises_nothing_but_upstream_errors(
     one: Streaming, stream: Stream, data: st.DataObject
@@ -141,7 +141,7 @@ def test_a_stream_with_events_out_of_order_raises_nothing_but_upstream_errors(
 
 
 @every_golden_stream
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_stream_with_broken_bytes_raises_nothing_but_upstream_errors(
     one: Streaming, stream: Stream, data: st.DataObject
@@ -155,7 +155,7 @@ def test_a_stream_with_broken_bytes_raises_nothing_but_upstream_errors(
 
 
 @every_decoder
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     data=st.binary(max_size=400)
     | st.lists(st.sampled_from([b"data: ", b"\n", b"{}", b"[]", b"\r\n", b"event: x", b"\0", b'{"error":{}}'])).map(
