@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from django.db import connections
 
 from gateway import parts
 from gateway.pipeline import Engine
@@ -187,7 +188,7 @@ class Door:
 
 _door: Door | None = None
 _lock = threading.Lock()
-_of_the_parent: list[Door] = []  # kept, so that nothing of theirs is ever closed here
+_of_the_parent: list[object] = []  # kept, so that nothing of theirs is ever closed here
 
 
 def door() -> Door:
@@ -217,6 +218,16 @@ def _after_fork() -> None:
     if _door is not None:
         _of_the_parent.append(_door)
         _door = None
+        _leave_pools_to_the_parent()
+
+
+def _leave_pools_to_the_parent() -> None:
+    """The threads that tend a pool of database connections did not come along: a child has to have one of its own."""
+    for connection in connections.all():
+        pools = getattr(connection, "_connection_pools", None)  # Django closes pools, and has no word for leaving them
+        if pools and connection.alias in pools:
+            _of_the_parent.append((pools.pop(connection.alias), connection.connection))
+            connection.connection = None
 
 
 atexit.register(close)
