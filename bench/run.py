@@ -10,98 +10,135 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 
 from bench import gateways
 from bench.load import Door, Rate, Streams, held, streams, whole
 
+OURS, DIRECT = "llmadmin", "direct"
+ALONE, MANY, CROWD = CONNECTIONS = 1, 32, 256
+OTHERS = ("nginx", "Portkey", "LiteLLM")
 HELD = 1000
 PAUSE_S = 0.4
 
 
+@dataclass
+class Measured:
+    """What one way to the upstream showed, by the number of connections."""
+
+    whole: dict[int, Rate] = field(default_factory=dict)
+    streamed: dict[int, Streams] = field(default_factory=dict)
+    memory_mb: float | None = None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=8, help="how long each load lasts")
-    parser.add_argument("--only", nargs="*", default=[], help="of nginx, LiteLLM, Portkey: those beside llmadmin")
+    parser.add_argument("--seconds", type=int, default=6, help="how long each load lasts")
+    parser.add_argument("--only", nargs="*", default=None, choices=OTHERS, help="those beside llmadmin")
     parser.add_argument("--calls", type=int, default=0, help="that many further calls, to see whether memory grows")
     options = parser.parse_args()
     if missing := [tool for tool in ("nginx", "wrk") if shutil.which(tool) is None]:
         print(f"make bench needs {' and '.join(missing)} (Debian: apt install nginx-light wrk).", file=sys.stderr)
         return 1
+    others = OTHERS if options.only is None else tuple(options.only)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmadmin-bench-")))
-        measure(folder, stack, options.seconds, set(options.only), options.calls)
+        report(measure(folder, stack, options.seconds, others, options.calls))
     return 0
 
 
-def measure(folder: Path, stack: ExitStack, seconds: int, only: set[str], calls: int) -> None:
+def measure(folder: Path, stack: ExitStack, seconds: int, others: tuple[str, ...], calls: int) -> dict[str, Measured]:
     root, direct, proxy = stack.enter_context(gateways.nginx(folder))
     slow = stack.enter_context(gateways.slow_upstream(folder, pause_s=PAUSE_S))
-    many: dict[str, Rate] = {}
-    one: dict[str, Rate] = {}
-    streamed: dict[str, Streams] = {}
+    found: dict[str, Measured] = {}
 
-    def load(door: Door) -> None:
+    def load(door: Door, process: Popen[bytes] | None = None) -> None:
+        print(f"{door.name} …", flush=True)
+        one = found[door.name] = Measured()
         whole(door, folder, connections=4, seconds=2)
-        one[door.name] = whole(door, folder, connections=1, seconds=seconds)
-        many[door.name] = whole(door, folder, connections=32, seconds=seconds)
-        streamed[door.name] = streams(door, connections=32, seconds=seconds)
-        rate, stream = many[door.name], streamed[door.name]
-        failed = f"  {rate.failed + stream.failed} FAILED" if rate.failed or stream.failed else ""
-        print(
-            f"{door.name:9} {rate.per_s:9.0f} chats/s   {one[door.name].median_ms:7.2f} ms median, "
-            f"{one[door.name].p99_ms:7.2f} ms p99 at one connection   {stream.per_s:7.0f} streams/s, "
-            f"first piece {stream.first_ms:6.2f} ms{failed}",
-            flush=True,
-        )
+        for connections in CONNECTIONS:
+            one.whole[connections] = whole(door, folder, connections=connections, seconds=seconds)
+            one.streamed[connections] = streams(door, connections=connections, seconds=seconds)
+        if process is not None:
+            one.memory_mb = gateways.memory_mb(process)
 
-    wanted: Callable[[str], bool] = lambda name: not only or name in only  # noqa: E731
     load(direct)
-    if wanted("nginx"):
+    if "nginx" in others:
         load(proxy)
-    if wanted("Portkey"):
-        with gateways.portkey(folder, root) as (door, _):
-            load(door)
-    if wanted("LiteLLM"):
+    if "Portkey" in others:
+        with gateways.portkey(folder, root) as (door, process):
+            load(door, process)
+    if "LiteLLM" in others:
         with gateways.litellm(folder, root) as (door, process):
-            load(door)
-            print(f"LiteLLM   {gateways.memory_mb(process):.0f} MB")
+            load(door, process)
     with gateways.llmadmin(folder, root, slow) as (door, slow_door, process, ready_s):
-        print(f"llmadmin  ready after {ready_s:.1f} s, {gateways.memory_mb(process):.0f} MB")
-        load(door)
-        print(f"llmadmin  {gateways.memory_mb(process):.0f} MB after the load")
+        print(f"llmadmin is ready after {ready_s:.1f} s, with {gateways.memory_mb(process):.0f} MB", flush=True)
+        load(door, process)
         kept = held(slow_door, count=HELD)
         print(
-            f"llmadmin  {kept.ended} of {HELD} slow streams held open at once ended well, none silent for longer than "
+            f"llmadmin: {kept.ended} of {HELD} slow streams held open at once ended well, none silent for longer than "
             f"{kept.longest_pause_s:.2f} s (the upstream pauses {PAUSE_S} s); {gateways.memory_mb(process):.0f} MB"
         )
         if calls:
-            rate = max(1.0, many["llmadmin"].per_s)
             before = gateways.memory_mb(process)
-            whole(door, folder, connections=32, seconds=max(1, round(calls / rate)))
-            print(f"llmadmin  {before:.0f} MB, {gateways.memory_mb(process):.0f} MB after {calls:,} further calls")
-    report(many, one, streamed)
+            took = max(1, round(calls / max(1.0, found[OURS].whole[MANY].per_s)))
+            done = whole(door, folder, connections=MANY, seconds=took)
+            after = gateways.memory_mb(process)
+            print(
+                f"llmadmin: {before:.0f} MB, {after:.0f} MB after {done.per_s * took:,.0f} further calls, "
+                f"{done.failed} of them failed"
+            )
+    return found
 
 
-def report(many: dict[str, Rate], one: dict[str, Rate], streamed: dict[str, Streams]) -> None:
-    """The ratios that count; what an alternative would have to show is not asked of this machine."""
-    ours, base = "llmadmin", one["direct"]
-    print()
-    for name in ("nginx", "Portkey", "LiteLLM"):
-        if name not in many:
+def report(found: dict[str, Measured]) -> None:
+    """The table, and the ratios that count; what is measured on another machine says nothing about this one."""
+    print(
+        f"\n{'':9} {'connections':>11} {'chats/s':>9} {'median':>9} {'p99':>9} {'streams/s':>10} {'first':>9}  memory"
+    )
+    for name, one in found.items():
+        for connections in CONNECTIONS:
+            rate, stream = one.whole[connections], one.streamed[connections]
+            memory = f"{one.memory_mb:4.0f} MB" if one.memory_mb is not None and connections == CROWD else ""
+            failed = f"  {rate.failed + stream.failed} FAILED" if rate.failed or stream.failed else ""
+            print(
+                f"{name:9} {connections:11d} {rate.per_s:9.0f} {rate.median_ms:6.2f} ms {rate.p99_ms:6.2f} ms "
+                f"{stream.per_s:10.0f} {stream.first_ms:6.2f} ms  {memory}{failed}"
+            )
+    ours, base = found[OURS], found[DIRECT]
+    print("\nllmadmin against      chats/s   added median   added p99   streams/s   added to the first piece")
+    for name in OTHERS:
+        if name not in found:
             continue
-        added, theirs = one[ours].median_ms - base.median_ms, one[name].median_ms - base.median_ms
-        tail, their_tail = one[ours].p99_ms - base.p99_ms, one[name].p99_ms - base.p99_ms
-        first = streamed[ours].first_ms - streamed["direct"].first_ms
-        their_first = streamed[name].first_ms - streamed["direct"].first_ms
+        other = found[name]
         print(
-            f"against {name:8} chats {many[ours].per_s / many[name].per_s:6.2f} x   "
-            f"added latency {added / max(theirs, 0.001):6.3f} x, p99 {tail / max(their_tail, 0.001):6.3f} x   "
-            f"streams {streamed[ours].per_s / max(streamed[name].per_s, 0.001):6.2f} x, "
-            f"first piece {first / max(their_first, 0.001):6.3f} x"
+            f"{name:18} {_times(ours.whole[MANY].per_s, other.whole[MANY].per_s)}"
+            f"   {_added(ours, other, base, 'median_ms')}   {_added(ours, other, base, 'p99_ms')}"
+            f"   {_times(ours.streamed[MANY].per_s, other.streamed[MANY].per_s)}"
+            f"   {_ratio(_first(ours, base), _first(other, base), other.streamed[ALONE].failed)}"
         )
+    print(f"Throughputs at {MANY} connections, latencies at {ALONE}; “added” is beyond the direct way.")
+
+
+def _times(ours: float, theirs: float) -> str:
+    return f"{ours / theirs:7.2f} x" if theirs else "        –"
+
+
+def _added(ours: Measured, theirs: Measured, base: Measured, name: str) -> str:
+    added, their = (getattr(one.whole[ALONE], name) - getattr(base.whole[ALONE], name) for one in (ours, theirs))
+    return _ratio(added, their, theirs.whole[ALONE].failed)
+
+
+def _first(one: Measured, base: Measured) -> float:
+    return one.streamed[ALONE].first_ms - base.streamed[ALONE].first_ms
+
+
+def _ratio(ours: float, theirs: float, failed: int) -> str:
+    """Against one that adds next to nothing, or whose calls fail, a ratio says nothing."""
+    return f"{ours / theirs:9.3f} x" if theirs > 0.05 and not failed else "          –"
 
 
 if __name__ == "__main__":

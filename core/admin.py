@@ -20,9 +20,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.views.decorators.cache import never_cache
 from simple_history.admin import SimpleHistoryAdmin
+from unfold import forms as theme_forms
 from unfold import widgets
 from unfold.admin import ModelAdmin as ThemeModelAdmin
-from unfold.admin import StackedInline, TabularInline
+from unfold.admin import StackedInline
+from unfold.admin import TabularInline as ThemeTabularInline
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     BooleanRadioFilter,
@@ -34,6 +36,7 @@ from unfold.contrib.filters.admin import (
     TextFilter,
 )
 from unfold.decorators import action, display
+from unfold.fields import UnfoldAdminReadonlyField
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.sites import UnfoldAdminSite
 from unfold.views import ChangeList as ThemeChangeList
@@ -62,8 +65,10 @@ __all__ = [
     "BooleanRadioFilter",
     "CappedPaginator",
     "ChoicesDropdownFilter",
+    "CodeArea",
     "DropdownFilter",
     "HistoryAdmin",
+    "JSONField",
     "ModelAdmin",
     "RadioFilter",
     "RangeDateFilter",
@@ -72,6 +77,7 @@ __all__ = [
     "ScopedAutocomplete",
     "ServiceForm",
     "StackedInline",
+    "StrictJSON",
     "TabularInline",
     "TextFilter",
     "UserChangeForm",
@@ -94,6 +100,20 @@ LIVE_LIMIT = 100
 class AdminSite(UnfoldAdminSite):
     def autocomplete_view(self, request: HttpRequest) -> Any:
         return AutocompleteView.as_view(admin_site=self)(request)
+
+
+class ReadonlyField(UnfoldAdminReadonlyField):
+    """A row of another table is a link only for those who may see it: no link leads to a refusal."""
+
+    def get_admin_url(self, remote_field: Any, remote_obj: Any) -> str:
+        request, site, model = getattr(self.form, "request", None), self.model_admin.admin_site, remote_field.model
+        if request is None or not site.is_registered(model):
+            return str(remote_obj)
+        may = site.get_model_admin(model).has_view_permission(request, remote_obj)
+        return super().get_admin_url(remote_field, remote_obj) if may else str(remote_obj)
+
+
+theme_forms.UnfoldAdminReadonlyField = ReadonlyField  # the theme looks the class up there, and has no other way in
 
 
 class ChangeList(ThemeChangeList):
@@ -161,6 +181,8 @@ class ModelAdmin(ThemeModelAdmin):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and type(field.widget) is forms.CheckboxSelectMultiple:
             field.widget = widgets.UnfoldAdminCheckboxSelectMultipleWidget(choices=field.choices)
+        if field is not None and type(field.widget) is forms.NumberInput:  # of a column of ours: the theme hides it
+            field.widget = widgets.UnfoldAdminDecimalFieldWidget(attrs=field.widget.attrs)
         return field
 
     # --- What a service refuses is shown where it was asked for -----------------------------------------------------
@@ -188,6 +210,11 @@ class ModelAdmin(ThemeModelAdmin):
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         here = reverse(f"admin:{self._url_stem}_change", args=[object_id])
         return self._told(request, here, lambda: super(ModelAdmin, self).delete_view(request, object_id, extra_context))
+
+    def render_delete_form(self, request: HttpRequest, context: Any) -> Any:
+        answer = super().render_delete_form(request, context)
+        answer.context_data["media"] = forms.Media()  # a list's scripts, which fail without the words of a list's page
+        return answer
 
     def _told(self, request: HttpRequest, back: str, work: Callable[[], HttpResponse]) -> HttpResponse:
         """Does the work of a POST; a refusal becomes a message on the page one comes back to."""
@@ -258,11 +285,22 @@ class ModelAdmin(ThemeModelAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
+class TabularInline(ThemeTabularInline):
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        formset.form.request = request
+        return formset
+
+
 class ReadOnly:
-    """Mixin: a table that people look at and never edit."""
+    """Mixin: a table that people look at and never edit. The admin's own history of its rows would always be empty."""
 
     actions: Any = None
     list_disable_select_all = True
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["show_history"] = False
+        return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[misc]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

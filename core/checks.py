@@ -9,6 +9,7 @@ W009  DATA_DIR or its keys can be read by others
 W014  a probe cannot finish in the time it is given, or nobody waits for it that long
 E015  a secret is kept in a history table
 E016  jobs would be taken from living workers
+W022  SERVICE_KEY_VARIABLES lets many variables go anywhere
 """
 
 from __future__ import annotations
@@ -150,6 +151,20 @@ def _metadata_inside(networks: Networks) -> list[str]:
         )
     ]
     return list(dict.fromkeys(inside))
+
+
+@register(Tags.security)
+def check_key_variables(app_configs: Apps, **_: Any) -> list[CheckMessage]:
+    wide = [names for names, origin in settings.SERVICE_KEY_VARIABLES if not origin and set(names) & set("*?")]
+    if not wide:
+        return []
+    return [
+        Warning(
+            f"SERVICE_KEY_VARIABLES lets whoever edits services send {', '.join(wide)} anywhere.",
+            hint="Say where: NAME=https://host.",
+            id="llmadmin.W022",
+        )
+    ]
 
 
 @register(Tags.security)

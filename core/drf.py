@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC
 from http import HTTPStatus
 from typing import Any, cast
@@ -16,6 +17,7 @@ from django_filters import IsoDateTimeFilter
 from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import FilterSet
 from rest_framework import exceptions, serializers
+from rest_framework.filters import OrderingFilter
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination, PageNumberPagination
 from rest_framework.parsers import JSONParser
@@ -81,6 +83,29 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+def refuse_unknown(request: Request, known: Collection[str]) -> None:
+    """Raises InvalidInput for a query parameter that is none of these: ignored, it would answer another question."""
+    unknown = sorted(name[:100] for name in request.query_params if name not in known)[:_NAMED_AT_MOST]
+    if unknown:
+        raise errors.InvalidInput(
+            "The request is not valid.",
+            hint=f"The parameters here are: {', '.join(sorted(known))}." if known else "",
+            fields={name: ["There is no such parameter."] for name in unknown},
+        )
+
+
+class Ordering(OrderingFilter):
+    """A field that a list cannot be ordered by is an error and not ignored."""
+
+    def remove_invalid_fields(self, queryset: Any, fields: Any, view: Any, request: Request) -> list[str]:
+        known = [name for name, _ in self.get_valid_fields(queryset, view, {"request": request})]
+        for field in fields:
+            if field.removeprefix("-") not in known:
+                told = f"“{field[:50]}” cannot be ordered by. There are: {', '.join(known)}."
+                raise exceptions.ValidationError({self.ordering_param: [told]})
+        return list(fields)
+
+
 class _MomentField(IsoDateTimeField):  # type: ignore[misc]  # the library is untyped
     def clean(self, value: Any) -> Any:
         moment = super().clean(value)
@@ -111,6 +136,15 @@ class Pagination(PageNumberPagination):
     page_size_query_param = "page_size"
     max_page_size = MAX_PAGE_SIZE
 
+    def get_page_size(self, request: Request) -> int | None:
+        _require_count(request, self.page_size_query_param)
+        return super().get_page_size(request)
+
+    def get_page_number(self, request: Request, paginator: Any) -> int | str:
+        if request.query_params.get(self.page_query_param) not in self.last_page_strings:
+            _require_count(request, self.page_query_param)
+        return super().get_page_number(request, paginator)
+
 
 class TimelinePagination(CursorPagination):
     """For tables that only grow: no count, no deep offsets."""
@@ -120,11 +154,21 @@ class TimelinePagination(CursorPagination):
     max_page_size = MAX_PAGE_SIZE
     ordering = "-created_at"
 
+    def get_page_size(self, request: Request) -> int | None:
+        _require_count(request, self.page_size_query_param)
+        return super().get_page_size(request)
+
     def decode_cursor(self, request: Request) -> Any:
         cursor: Any = super().decode_cursor(request)
         if cursor is not None and cursor.position is not None and not _is_moment(cursor.position):
             raise exceptions.NotFound(self.invalid_cursor_message)  # somebody edited it
         return cursor
+
+
+def _require_count(request: Request, name: str) -> None:
+    text = request.query_params.get(name, "")
+    if text and not (text.isascii() and text.isdigit() and text.strip("0")):
+        raise exceptions.ValidationError({name: ["A whole number, 1 or more."]})
 
 
 def _is_moment(text: str) -> bool:

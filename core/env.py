@@ -13,10 +13,14 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from core.origins import origin_of
+
 T = TypeVar("T")
 
 _FALSE = {"0", "false", "no", "off", ""}
 _TRUE = {"1", "true", "yes", "on"}
+_NAMES = re.compile(r"[A-Za-z_*?][A-Za-z0-9_*?]*")
+_ORIGIN = re.compile(r"https?://[^\s/?#@]+/?")
 _RATE = re.compile(r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)", re.ASCII)
 
 
@@ -30,6 +34,11 @@ def text(name: str, default: str = "") -> str:
         except UnicodeDecodeError:  # it would quote what the file holds
             raise ImproperlyConfigured(f"{name}_FILE={path}: not a text file.") from None
     return os.environ.get(name, default).strip()
+
+
+def is_set(name: str) -> bool:
+    """Whether `text` would find anything, or has to look into a file for it."""
+    return any(os.environ.get(each) for each in (name, f"{name}_FILE"))
 
 
 def pair(first: str, second: str) -> tuple[str, str]:
@@ -103,6 +112,26 @@ def networks(name: str) -> list[str]:
         lambda raw: [str(ip_network(part.strip())) for part in raw.split(",") if part.strip()],
         "a comma-separated list of networks such as 127.0.0.0/8,10.1.0.0/16",
     )
+
+
+def bindings(name: str) -> list[tuple[str, str]]:
+    """Comma-separated names, or patterns of names (`*`, `?`), each with the origin after a “=”, else with "".
+
+    The value is never quoted: somebody may take it for the place where keys themselves are set.
+    """
+    found = []
+    for part in items(name):
+        names, bound, url = (text.strip() for text in part.partition("="))
+        try:
+            well = bool(_NAMES.fullmatch(names) and (not bound or (_ORIGIN.fullmatch(url) and origin_of(url))))
+        except ValueError:  # no such port
+            well = False
+        if not well:
+            raise ImproperlyConfigured(
+                f"{name} must be names of variables and where each may go, such as VLLM_API_KEY=http://10.0.0.5:8000."
+            )
+        found.append((names, origin_of(url)))
+    return found
 
 
 def rate(name: str, default: str) -> str:

@@ -23,7 +23,7 @@ _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 def request_id(given: str) -> str:
     """The name a caller gave its request, if it can stand in a header and a log line, else a new one: a key cannot."""
-    return given if _ACCEPTABLE_ID.fullmatch(given) and redact(given) == given else new_id()
+    return given if given and _ACCEPTABLE_ID.fullmatch(given) and redact(given) == given else new_id()
 
 
 class RequestIdMiddleware:

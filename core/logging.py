@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import logging.config
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,15 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(inner) for inner in value]
     return redact(value if isinstance(value, str) else repr(value))
+
+
+class WithoutExpectedTracebacks(logging.Filter):
+    """A request that was refused (4xx) is one line: where in Django that happened helps nobody."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith(("django.request", "django.security")) and getattr(record, "status_code", 500) < 500:
+            record.exc_info = None
+        return True
 
 
 def shared_processors() -> list[Processor]:
@@ -62,8 +72,9 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
             },
             "lines": {"format": "%(message)s"},
         },
+        "filters": {"expected": {"()": WithoutExpectedTracebacks}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "events"},
+            "stderr": {"class": "logging.StreamHandler", "formatter": "events", "filters": ["expected"]},
             "lines": {"class": "logging.StreamHandler", "formatter": "lines"},
         },
         "root": {"handlers": ["stderr"], "level": level},

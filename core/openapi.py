@@ -58,3 +58,12 @@ class ResourceSchema(AutoSchema):
             {"in": "path", "name": name, "schema": {"type": "string"}, "required": True, "description": "Its id."}
             for name in sorted(variables)
         ]
+
+
+def group_by_resource(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """For POSTPROCESSING_HOOKS: operations stand under what they are about, and not all under “api”."""
+    for path, operations in result["paths"].items():
+        resource = path.removeprefix("/api").split("/")[1]
+        for operation in operations.values():
+            operation["tags"] = [resource]
+    return result

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
 from django.urls import reverse
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import GenericViewSet
 
-from core.drf import JSONAlways, ProbeThrottle, StrictJSONParser
+from core.drf import JSONAlways, ProbeThrottle, StrictJSONParser, refuse_unknown
 from core.openapi import ResourceSchema
 from core.principal import Principal
 
@@ -34,12 +36,43 @@ def place(name: str, pk: str) -> str:
     return f"{reverse(name, args=[pk])}/"
 
 
-class Resource(GenericViewSet[Any]):
-    """A view set over `rows()`: those that the caller may see."""
+class StrictViewSet(GenericViewSet[Any]):
+    """Takes and answers JSON; a list refuses query parameters that it does not have.
+
+    `list_query` are its parameters beside those of its pages and filters.
+    """
 
     schema = ResourceSchema()
     parser_classes = (StrictJSONParser,)
     content_negotiation_class = JSONAlways
+    list_query: ClassVar[tuple[str, ...]] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.action == "list":
+            refuse_unknown(request, self.list_parameters())
+
+    def list_parameters(self) -> set[str]:
+        """The names of the query parameters that a list takes."""
+        names = {*self.list_query, *self.page_parameters()}
+        for backend in cast("list[Any]", self.filter_backends):
+            if issubclass(backend, DjangoFilterBackend):
+                chosen = backend().get_filterset_class(self)
+                names.update(chosen.base_filters if chosen else ())
+            else:
+                names.update(one["name"] for one in backend().get_schema_operation_parameters(self))
+        return names
+
+    def page_parameters(self) -> set[str]:
+        """The names of those that say which page it is."""
+        return (
+            {one["name"] for one in self.paginator.get_schema_operation_parameters(self)} if self.paginator else set()
+        )
+
+
+class Resource(StrictViewSet):
+    """A view set over `rows()`: those that the caller may see."""
+
     lookup_value_regex = ID_PATTERN
     calls_upstream: frozenset[str] = frozenset()  # actions that count against the probe throttle
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from decimal import Decimal
 
-from gateway import errors, estimate, metrics
+from gateway import errors, estimate, meter, metrics
 from gateway.call import Call
 from gateway.deployments import Deployment
 from gateway.snapshot import MAX_REMEMBERED
+from providers.wire import Operation
 from usage.admission import MAX_TOKENS, Admission, BudgetLine, Counters, Limit, Refused, applying, units_of
 from usage.pricing import ceiling
 
@@ -30,7 +31,8 @@ class Admissions:
         asked = (deployment.model_id, deployment.factory)
         if self._for == asked:
             return
-        await self.settle(0, Decimal(0))
+        if self._admission is not None:
+            await self.settle(0, Decimal(0))
         limits, budgets = self._bounds(deployment)
         self._for = asked
         if not limits and not budgets:
@@ -38,7 +40,7 @@ class Admissions:
         call = self._call
         given = estimate.input_tokens(call.payload, call.size_bytes)
         out = estimate.max_output_tokens(call.payload) if call.operation in estimate.GENERATES else 0
-        most = ceiling(deployment.price, input_tokens=given, max_output_tokens=out) if budgets else Decimal(0)
+        most = _most(call, deployment, given, out) if budgets else Decimal(0)
         try:
             self._admission = await self._counters.admit(
                 limits,
@@ -68,3 +70,14 @@ class Admissions:
             if len(tenant.bounds) < MAX_REMEMBERED:
                 tenant.bounds[key] = found
         return found
+
+
+def _most(call: Call, deployment: Deployment, given: int, out: int) -> Decimal | None:
+    """What the call may cost: at the service tier that it asks for, or at the standard one if that costs more."""
+    known = meter.of_input(call) if call.operation is Operation.SPEECH else None  # the characters to be spoken
+    most = ceiling(deployment.price, input_tokens=given, max_output_tokens=out, known=known)
+    tier = call.payload.get("service_tier")
+    if most is None or not isinstance(tier, str) or tier in meter.STANDARD:
+        return most
+    there = ceiling(deployment.price, input_tokens=given, max_output_tokens=out, context=meter.context_of(tier))
+    return None if there is None else max(most, there)

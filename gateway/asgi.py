@@ -37,15 +37,8 @@ async def read_body(receive: Receive, limit_bytes: int) -> bytes | None:
 
 
 async def begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()
-            ],
-        }
-    )
+    encoded = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
 
 
 async def send_whole(send: Send, status: int, body: bytes, media_type: str, headers: Mapping[str, str]) -> None:
@@ -62,3 +55,18 @@ async def send_whole(send: Send, status: int, body: bytes, media_type: str, head
 
 async def send_json(send: Send, status: int, data: Any, headers: Mapping[str, str]) -> None:
     await send_whole(send, status, orjson.dumps(data), "application/json", headers)
+
+
+async def send_empty(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    """An answer that has no body, such as 204."""
+    await begin(send, status, headers)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def without_body(send: Send) -> Send:
+    """For HEAD: the headers of the answer, its length among them, and nothing else. Source: RFC 9110, section 9.3.2"""
+
+    async def sent(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sent

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from django.conf import settings
@@ -31,53 +31,36 @@ Send = Callable[[Deployment, Policy], Awaitable[T]]
 Admit = Callable[[Deployment], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often and how long a call is tried."""
-
-    max_retries: int
-    base_delay_s: float
-    timeout_s: float
-
-    @classmethod
-    def of(cls, plan: Plan) -> Patience:
-        return cls(
-            settings.LLM_MAX_RETRIES if plan.max_retries is None else plan.max_retries,
-            settings.LLM_BASE_DELAY,
-            settings.LLM_TIMEOUT_SECONDS if plan.timeout_s is None else plan.timeout_s,
-        )
-
-
 async def attempt(call: Call, plan: Plan, breaker: Breaker, admit: Admit, send: Send[T]) -> T:
     """What `send` returned for the first target that answered; raises the last UpstreamError if none did."""
-    patience = Patience.of(plan)
-    deadline = call.began + patience.timeout_s
+    max_retries = settings.LLM_MAX_RETRIES if plan.max_retries is None else plan.max_retries
+    ends = deadline(call, plan)
     left = in_turn(plan)
     last: UpstreamError | None = None
-    for retry in range(patience.max_retries + 1):
+    for retry in range(max_retries + 1):
         shut: list[float] = []
         tried = False
         for choice in list(left):
             if not _is_due(choice, last):
                 continue
-            if wait_s := breaker.wait_s(choice.deployment.tenant_llm_id):
+            if wait_s := breaker.wait_s(choice.deployment.key):
                 shut.append(wait_s)
                 continue
             tried = True
             try:
-                return await _once(call, choice, deadline, breaker, admit, send)
+                return await _once(call, choice, ends, breaker, admit, send)
             except UpstreamError as error:
                 last = error
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= ends:
                 raise last
             if not last.retry:
                 left.remove(choice)
         if not tried or (last is not None and not last.fallback):
             raise last or resting(min(shut, default=1.0))
-        if last is None or not left or retry == patience.max_retries:
+        if last is None or not left or retry == max_retries:
             break
-        delay_s = _delay_s(retry, last, patience)
-        if time.monotonic() + delay_s >= deadline:
+        delay_s = _delay_s(retry, last)
+        if time.monotonic() + delay_s >= ends:
             break
         await asyncio.sleep(delay_s)
     raise last or resting(1.0)
@@ -101,18 +84,13 @@ def resting(wait_s: float) -> UpstreamError:
     )
 
 
-async def _once(call: Call, choice: Choice, deadline: float, breaker: Breaker, admit: Admit, send: Send[T]) -> T:
+async def _once(call: Call, choice: Choice, ends: float, breaker: Breaker, admit: Admit, send: Send[T]) -> T:
     deployment = choice.deployment
-    key = deployment.tenant_llm_id
+    key = deployment.key
     await admit(deployment)
     call.deployment = deployment
-    policy = deployment.stream_policy if call.stream else deployment.policy
     began = time.monotonic()
-    left_s = deadline - began
-    if left_s <= 0:
-        raise TimedOut(step="headers")
-    if left_s < policy.total_timeout_s - 1:
-        policy = replace(policy, total_timeout_s=left_s)
+    policy = within(ends, deployment.stream_policy if call.stream else deployment.policy)
     breaker.enter(key)
     code = "cancelled"
     try:
@@ -132,6 +110,19 @@ async def _once(call: Call, choice: Choice, deadline: float, breaker: Breaker, a
         call.attempts.append(Attempt(deployment.model_id, code, round((time.monotonic() - began) * 1000)))
 
 
-def _delay_s(retry: int, error: UpstreamError, patience: Patience) -> float:
-    delay_s = min(MAX_DELAY_S, patience.base_delay_s * 2.0**retry) * random.uniform(0.5, 1.0)  # noqa: S311
+def deadline(call: Call, plan: Plan) -> float:
+    """When a call is over, whatever has come of it until then; of the monotonic clock."""
+    return call.began + (settings.LLM_TIMEOUT_SECONDS if plan.timeout_s is None else plan.timeout_s)
+
+
+def within(ends: float, policy: Policy) -> Policy:
+    """The same for a call that must have ended by then; raises TimedOut where it is over."""
+    left_s = ends - time.monotonic()
+    if left_s <= 0:
+        raise TimedOut(step="headers")
+    return replace(policy, total_timeout_s=left_s) if left_s < policy.total_timeout_s - 1 else policy
+
+
+def _delay_s(retry: int, error: UpstreamError) -> float:
+    delay_s = min(MAX_DELAY_S, settings.LLM_BASE_DELAY * 2.0**retry) * random.uniform(0.5, 1.0)  # noqa: S311
     return max(delay_s, error.retry_after_s or 0.0)

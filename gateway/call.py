@@ -44,6 +44,7 @@ class Call:
     attempts: list[Attempt] = field(default_factory=list)
     deployment: Deployment | None = None
     first_token_ms: int | None = None
+    tier: str = ""  # the service tier that the upstream says it served
     headers: dict[str, str] = field(default_factory=dict)
     reply: Any = None
     heard: list[Any] = field(default_factory=list)  # the pieces of a stream, where they are to be traced

@@ -1,4 +1,8 @@
-"""A tenant's models as the gateway calls them: each with where it leads, what it costs, and how long it may take."""
+"""A tenant's models as the gateway calls them: each with where it leads, what it costs, and how long it may take.
+
+They are the tenant's own, each through one of its credentials, and those of the services that it may use
+(`gateway/services.py`).
+"""
 
 from __future__ import annotations
 
@@ -26,10 +30,14 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One model through one credential. `model_id` is `name@factory`; several deployments may share it."""
+    """One model through one credential, or through one URL of a service; several deployments may share a `model_id`.
 
-    tenant_llm_id: int
-    model_id: str
+    `key` is what it is known by where its failures are counted.
+    """
+
+    key: int | str
+    tenant_llm_id: int | None  # None for a service's
+    model_id: str  # `name@factory` or `service~name`
     llm_name: str
     factory: str
     model_types: tuple[str, ...]
@@ -40,6 +48,19 @@ class Deployment:
     max_tokens: int
     is_tools: bool
     created: int
+    shown_as: str = ""  # the model's name in answers; "" leaves what the upstream says
+    streams: bool = True
+    service_model_id: int | None = None  # None for the tenant's own
+    load: Load | None = None
+    timeout_s: float | None = None  # for all that a call of it takes; None: LLM_TIMEOUT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is to be done before a model can be called that its runtime does not load by itself."""
+
+    model_id: int  # of the ServiceModel
+    name: str
 
 
 def load(tenant_id: str) -> tuple[Deployment, ...]:
@@ -62,6 +83,7 @@ def load(tenant_id: str) -> tuple[Deployment, ...]:
 def _deployment(row: TenantLLM) -> Deployment:
     policy = _policy(row)
     return Deployment(
+        key=row.pk,
         tenant_llm_id=row.pk,
         model_id=f"{row.llm_name}@{row.factory.name}",
         llm_name=row.llm_name,
@@ -69,15 +91,20 @@ def _deployment(row: TenantLLM) -> Deployment:
         model_types=tuple(row.model_types),
         targets=MappingProxyType(dict(_targets(row))),
         policy=policy,
-        stream_policy=replace(
-            policy,
-            first_byte_timeout_s=settings.GATEWAY_FIRST_BYTE_TIMEOUT_S,
-            idle_timeout_s=settings.GATEWAY_IDLE_TIMEOUT_S,
-        ),
+        stream_policy=streamed(policy),
         price=_price(row.llm),
         max_tokens=row.max_tokens,
         is_tools=row.supports_tools,
         created=int(row.created_at.timestamp()),
+    )
+
+
+def streamed(policy: Policy) -> Policy:
+    """The same for an answer that is read as it comes."""
+    return replace(
+        policy,
+        first_byte_timeout_s=settings.GATEWAY_FIRST_BYTE_TIMEOUT_S,
+        idle_timeout_s=settings.GATEWAY_IDLE_TIMEOUT_S,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from json import JSONDecodeError
 from typing import Any
 
 from core.redact import redact
@@ -88,6 +89,20 @@ def ambiguous_model(model: str, candidates: Iterable[str]) -> GatewayError:
     )
 
 
+def no_model() -> GatewayError:
+    return bad_request("You must provide a model parameter.", param="model")
+
+
+def nothing_loaded() -> GatewayError:
+    return GatewayError(
+        404,
+        "You must provide a model parameter: no service has a chat model loaded that could stand in. "
+        "GET /v1/models lists what you may name.",
+        code="model_not_found",
+        param="model",
+    )
+
+
 def wrong_type(model: str, kinds: Iterable[str], possible: Iterable[str], operation: str) -> GatewayError:
     return GatewayError(
         400,
@@ -100,6 +115,20 @@ def wrong_type(model: str, kinds: Iterable[str], possible: Iterable[str], operat
 
 def bad_request(message: str, *, param: str | None = None, status: int = 400) -> GatewayError:
     return GatewayError(status, message, code="invalid_request", param=param)
+
+
+def bad_json(body: bytes, error: Exception) -> GatewayError:
+    """Where it is wrong, and never what stands there."""
+    told = ""
+    try:
+        body.decode()
+    except UnicodeDecodeError as wrong:
+        line, column = body.count(b"\n", 0, wrong.start) + 1, wrong.start - body.rfind(b"\n", 0, wrong.start)
+        told = f"not UTF-8: line {line}, byte {column}"
+    else:
+        if isinstance(error, JSONDecodeError):
+            told = f"{error.msg}: line {error.lineno}, column {error.colno}"
+    return bad_request(f"The request's body is not valid JSON{f' ({told})' if told else ''}.")
 
 
 def encoded_request() -> GatewayError:
@@ -143,8 +172,13 @@ def ledger_full() -> GatewayError:
     )
 
 
-def unknown_path(method: str, path: str) -> GatewayError:
-    return GatewayError(404, f"Unknown request URL: {_echo(method)} {_echo(path)}.", code="unknown_url")
+def unknown_path(method: str, path: str, served: Iterable[str]) -> GatewayError:
+    return GatewayError(
+        404,
+        f"Unknown request URL: {_echo(method)} {_echo(path)} is not served here. "
+        f"Of OpenAI's endpoints and those like them there are: {', '.join(served)}.",
+        code="unknown_url",
+    )
 
 
 def wrong_method(method: str, path: str, allowed: str) -> GatewayError:

@@ -42,7 +42,7 @@ def line(record: CallRecord, *, as_json: bool) -> str:
         "token": record.token_id,
         "operation": record.operation,
         "model": _safe(record.model),
-        "target": _safe(f"{record.llm_name}@{record.factory}") if record.llm_name else "",
+        "target": _safe(record.attempts[-1][0]) if record.attempts else "",
         "outcome": record.outcome,
         "status": record.status,
         "error": record.error_code,

@@ -9,7 +9,7 @@ from usage.services import counting, metering
 
 
 def engine(*, beside: bool = False) -> Engine:
-    """For one event loop; it records into the spool that this process carries to the ledger. `beside`: it is not the
+    """For one event loop; it records into a spool that is brought to the ledger meanwhile. `beside`: it is not the
     one that serves HTTP."""
     spool = metering.open_spool()
     flusher = metering.open_flusher(spool)

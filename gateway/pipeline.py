@@ -15,17 +15,19 @@ from typing import Any, Generic, TypeVar
 
 from gateway import errors, meter, metrics, targets, tracing
 from gateway.admit import Admissions
-from gateway.attempt import attempt
+from gateway.attempt import Send, attempt, deadline
 from gateway.breaker import Breaker
 from gateway.call import Call, Done
 from gateway.errors import GatewayError
+from gateway.loading import Loads
 from gateway.observe import observe
 from gateway.replies import written
-from gateway.resolve import resolve
+from gateway.resolve import completed, resolve, stand_in
 from gateway.snapshot import Plan
-from gateway.targets import Kind, Opened
+from gateway.targets import Answer, Open, Opened
 from providers.errors import UpstreamError
 from providers.upstream import Pool
+from runtimes.services import outward
 from usage.admission import Counters
 from usage.counters.memory import MemoryCounters
 from usage.records import CallRecord, Outcome, Usage
@@ -50,6 +52,7 @@ class Engine:
     ) -> None:
         self.flusher = flusher
         self.pool = pool
+        self.loads = Loads(pool)
         self.counters = counters
         self.spool = spool
         self.breaker = Breaker() if breaker is None else breaker  # an empty one is false
@@ -64,6 +67,7 @@ class Engine:
         self.closed = True
         if self._settling:
             await asyncio.wait(self._settling, timeout=5)
+        await self.loads.close()
         await self.counters.close()
         await self.pool.close()
         if self.flusher is not None:
@@ -73,7 +77,9 @@ class Engine:
     async def complete(self, call: Call) -> Done:
         """The whole answer; raises GatewayError."""
         plan, admissions = self._begin(call)
-        send = partial(targets.complete, call, self.pool)
+        send: Send[Answer] = partial(targets.complete, call, self.pool)
+        if plan.loads:
+            send = self.loads.before(send, deadline(call, plan))
         try:
             answer = await attempt(call, plan, self.breaker, admissions.enter, send)
             body, media_type = written(call, answer)
@@ -86,10 +92,12 @@ class Engine:
         record = self.settle(call, admissions, Outcome.COMPLETE, meter.of_reply(call, answer.reply))
         return Done(answer.reply, body, media_type, meter.headers(call, record), record)
 
-    async def stream(self, call: Call, kind: Kind[Out]) -> Streaming[Out]:
+    async def stream(self, call: Call, open: Open[Out]) -> Streaming[Out]:
         """An answer that has begun; raises GatewayError if none does. To be iterated over, and closed in any case."""
         plan, admissions = self._begin(call)
-        send = partial(targets.open_stream, call, self.pool, kind)
+        send: Send[Opened[Out]] = partial(open, call, self.pool)
+        if plan.loads:
+            send = self.loads.before(send, deadline(call, plan))
         try:
             opened: Opened[Out] = await attempt(call, plan, self.breaker, admissions.enter, send)
         except UpstreamError as error:
@@ -123,6 +131,9 @@ class Engine:
         return record
 
     def _begin(self, call: Call) -> tuple[Plan, Admissions]:
+        if not call.model:
+            call.model = stand_in(call.tenant, call.caller, call.operation)
+            call.payload = completed(call.payload, call.tenant.unsaid)
         plan = resolve(call.tenant, call.caller, call.model, call.operation)
         call.route = plan.route
         if not self.spool.has_room:
@@ -131,7 +142,7 @@ class Engine:
 
     def _failed(self, call: Call, admissions: Admissions, error: UpstreamError) -> GatewayError:
         """What the caller is told when no target answered. The call is in the ledger by then, if anything was sent."""
-        told = errors.of_upstream(error)
+        told = _told(call, error)
         told.headers |= meter.headers(call, None)
         if call.attempts:
             usage = meter.of_failure(call, error)
@@ -141,7 +152,9 @@ class Engine:
         return told
 
     def _ended(self, call: Call, admissions: Admissions, why: BaseException) -> None:
-        """The caller left before there was an answer, a fallback was refused, or the fault is our own."""
+        """The caller left before there was an answer, a limit or budget refused it, or the fault is our own."""
+        if isinstance(why, GatewayError):
+            why.headers = {**meter.headers(call, None), **why.headers}
         if not call.attempts:
             self._later(admissions.settle(0, Decimal(0)))
         elif isinstance(why, GatewayError):
@@ -160,6 +173,15 @@ class Engine:
         task = asyncio.ensure_future(settling)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
+
+
+def _told(call: Call, error: UpstreamError) -> GatewayError:
+    """The failure of the last target that was asked, in words for the caller."""
+    asked = call.deployment
+    if asked is not None and asked.tenant_llm_id is None:  # a service's
+        urls = {target.base_url for target in asked.targets.values()}
+        error = outward.for_tenants(error, service=asked.factory, urls=urls)
+    return errors.of_upstream(error)
 
 
 def ending(why: BaseException) -> tuple[Outcome, int, str]:
@@ -199,7 +221,7 @@ class Streaming(Generic[Out]):
             error = error.without(opened.secrets)
             self._end(Outcome.UPSTREAM_CUT, status=error.http_status, error_code=error.code)
             self._engine.breaker.failed(self._key, error)
-            raise errors.of_upstream(error) from None
+            raise _told(self._call, error) from None
         except BaseException as error:
             outcome, status, code = ending(error)
             self._end(outcome, status=status, error_code=code)
@@ -213,19 +235,28 @@ class Streaming(Generic[Out]):
             if self.record is None:
                 self._end(Outcome.CLIENT_GONE, status=CLIENT_GONE, error_code="client_gone")
             if self._opened.relay.ended:
-                await self._opened.exchange.drain()
+                await self._opened.drain()
         finally:
             self._opened.close()
 
     @property
-    def _key(self) -> int:
-        return self._call.deployment.tenant_llm_id if self._call.deployment else 0
+    def media_type(self) -> str:
+        return self._opened.media_type
+
+    @property
+    def end(self) -> bytes:
+        """What tells a caller over HTTP that the answer is whole: to be sent once the call is in the ledger."""
+        return self._opened.relay.end
+
+    @property
+    def _key(self) -> int | str:
+        return self._call.deployment.key if self._call.deployment else 0
 
     def _end(self, outcome: Outcome, *, status: int, error_code: str = "") -> None:
         if self.record is not None:
             return
         relay = self._opened.relay
-        usage = meter.of_stream(self._call, relay.usage, relay.said_tokens)
+        usage = meter.of_stream(self._call, relay)
         self.record = self._engine.settle(
             self._call, self._admissions, outcome, usage, status=status, error_code=error_code
         )

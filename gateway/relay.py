@@ -30,7 +30,8 @@ class Relay(Protocol[Out]):
 
     An error that comes after something is raised by the next call, so that nothing is lost. `ended`: nothing more will
     come. `finished`: the answer is whole, though its usage may still come. `usage`: what the upstream counted, in
-    OpenAI's shape.
+    OpenAI's shape. `tier`: the service tier that it says it served, or None. `end`: what tells a caller over HTTP that
+    this was all.
     """
 
     @property
@@ -42,6 +43,12 @@ class Relay(Protocol[Out]):
     @property
     def usage(self) -> Mapping[str, Any] | None: ...
 
+    @property
+    def tier(self) -> Any: ...
+
+    @property
+    def end(self) -> bytes: ...
+
     def feed(self, data: bytes) -> Out: ...
 
     def close(self) -> Out: ...
@@ -52,10 +59,17 @@ class Relay(Protocol[Out]):
 class Events:
     """For callers in Python: chunks as objects."""
 
-    def __init__(self, decoder: StreamDecoder, *, choices: int, show_usage: bool, model: str) -> None:
+    end = DONE
+
+    def __init__(
+        self, decoder: StreamDecoder, *, choices: int, show_usage: bool, model: str, renamed: bool = False
+    ) -> None:
+        """`renamed`: the model is called so whatever the upstream says."""
         self.ended = False
+        self._renamed = renamed
         self._to_finish = choices
         self.usage: Mapping[str, Any] | None = None
+        self.tier: Any = None
         self._decoder = decoder
         self._show_usage = show_usage
         self._said = 0
@@ -78,6 +92,7 @@ class Events:
         self.ended = self._decoder.finished
         passed = []
         for chunk in chunks:
+            self.tier = chunk.get("service_tier") or self.tier
             usage = chunk.get("usage")
             if isinstance(usage, dict):
                 self.usage = usage
@@ -95,6 +110,8 @@ class Events:
         for name, default in self._head.items():
             if not chunk.get(name):
                 chunk[name] = default
+        if self._renamed:
+            chunk["model"] = self._head["model"]
         if not self._head["id"]:
             self._head["id"] = chunk["id"] or "chatcmpl-stream"
             chunk["id"] = self._head["id"]
@@ -103,6 +120,8 @@ class Events:
 
 class Translated:
     """For callers over HTTP: events of a dialect that is not OpenAI's, as OpenAI's."""
+
+    end = DONE
 
     def __init__(self, events: Events) -> None:
         self._events = events
@@ -118,6 +137,10 @@ class Translated:
     @property
     def usage(self) -> Mapping[str, Any] | None:
         return self._events.usage
+
+    @property
+    def tier(self) -> Any:
+        return self._events.tier
 
     def feed(self, data: bytes) -> bytes:
         return encoded(self._events.feed(data))
@@ -135,12 +158,18 @@ def encoded(chunks: list[dict[str, Any]]) -> bytes:
 
 
 class Passed:
-    """For callers over HTTP: an upstream's events as the bytes that it sent, looked into only where they matter."""
+    """For callers over HTTP: an upstream's events as the bytes that it sent, looked into only where they matter.
 
-    def __init__(self, *, choices: int, show_usage: bool) -> None:
+    `last`: the type of the event that ends the stream, where events have types.
+    """
+
+    def __init__(self, *, choices: int, show_usage: bool, last: str = "") -> None:
         self.ended = False
+        self.end = DONE
+        self._last = last
         self._to_finish = choices
         self.usage: Mapping[str, Any] | None = None
+        self.tier: Any = None
         self._show_usage = show_usage
         self._tail = b""
         self._kept: list[bytes] = []
@@ -187,6 +216,7 @@ class Passed:
         """`torn`: the stream ended before the event did, so it may be half of one."""
         plain = (
             not torn
+            and not self._last
             and data.startswith(b"data:")
             and not (b'"usage"' in data or b"[DONE]" in data or b'"error"' in data or b"\r" in data)
         )
@@ -225,16 +255,20 @@ class Passed:
             if event.get("error"):
                 self._error = classify_body(200, text)
                 break
+            self.tier = event.get("service_tier") or self.tier
             if isinstance(usage := event.get("usage"), dict):
                 self.usage = usage
                 if not self._show_usage and not event.get("choices"):
                     continue
+            if self._last and event.get("type") == self._last:
+                self.end, self.ended = block + b"\n\n", True
+                break
             self._to_finish -= _finishes(event)
             passed.append(block + b"\n\n")
         return b"".join(passed)
 
     def _count(self) -> None:
-        chunks = []
+        chunks: list[dict[str, Any]] = []
         for data in self._kept:
             for block in data.split(b"\n\n"):
                 if text := _data_of(block):
@@ -246,6 +280,8 @@ class Passed:
                         chunks.append(chunk)
         self._kept.clear()
         self._kept_bytes = 0
+        if chunks:
+            self.tier = chunks[-1].get("service_tier") or self.tier
         self._said += streamed_tokens(chunks)
 
 

@@ -1,6 +1,6 @@
-"""A whole answer as the bytes that a caller over HTTP gets: OpenAI's shapes, and Jina's for reranking.
+"""A whole answer as the bytes that a caller over HTTP gets: OpenAI's shapes, Jina's for reranking, Mistral's for OCR.
 
-What came in that shape is passed on as it came.
+What came in that shape is passed on as it came, unless the model is to be called otherwise than the upstream calls it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 
 from gateway.call import Call
-from gateway.targets import Answer
+from gateway.targets import Answer, shown_as
 from providers.wire import Document, Embeddings, Operation, Ranking, Speech, Transcript
 
 JSON = "application/json"
 # The upstream's own bytes are the answer; other shapes differ between upstreams of one format.
-_PASSED = frozenset({Operation.CHAT, Operation.EMBEDDINGS, Operation.TRANSCRIPTION})
+_PASSED = frozenset({Operation.CHAT, Operation.EMBEDDINGS, Operation.TRANSCRIPTION, Operation.OCR})
 
 
 def written(call: Call, answer: Answer) -> tuple[bytes, str]:
@@ -26,7 +26,8 @@ def written(call: Call, answer: Answer) -> tuple[bytes, str]:
     reply = answer.reply
     if isinstance(reply, Speech):
         return reply.audio, reply.media_type
-    if answer.native and call.operation in _PASSED:
+    renames = bool(shown_as(call)) and call.operation is not Operation.TRANSCRIPTION  # which names no model
+    if answer.native and call.operation in _PASSED and not renames:
         return answer.response.body, answer.response.headers.get("content-type", JSON)
     if isinstance(reply, Transcript):
         return _transcript(call, reply)
@@ -35,14 +36,19 @@ def written(call: Call, answer: Answer) -> tuple[bytes, str]:
 
 def as_data(call: Call, reply: Any) -> Any:
     """The same as an object."""
+    data = _as_data(call, reply)
+    shown = shown_as(call)
+    return {**data, "model": shown} if shown and isinstance(data, dict) else data
+
+
+def _as_data(call: Call, reply: Any) -> Any:
     name = call.deployment.llm_name if call.deployment else call.model
     if isinstance(reply, Embeddings):
         return _embeddings(call, reply, name)
     if isinstance(reply, Ranking):
         return _ranking(call, reply, name)
     if isinstance(reply, Document):
-        pages = [{"index": index, "markdown": page} for index, page in enumerate(reply.pages)]
-        return {"model": reply.model or name, "pages": pages, "usage_info": {"pages_processed": len(pages)}}
+        return _document(reply, name)
     if isinstance(reply, dict) and not reply.get("created"):
         return {**reply, "id": reply.get("id") or f"chatcmpl-{call.id}", "created": int(time.time())}
     return reply
@@ -56,6 +62,14 @@ def _embeddings(call: Call, reply: Embeddings, name: str) -> dict[str, Any]:
     ]
     usage = {name: value for name, value in (reply.usage or {}).items() if name in ("prompt_tokens", "total_tokens")}
     return {"object": "list", "data": data, "model": reply.model or name, "usage": usage}
+
+
+def _document(reply: Document, name: str) -> dict[str, Any]:
+    pages: list[dict[str, Any]] = [
+        {"index": index, "markdown": page, "images": [], "dimensions": None} for index, page in enumerate(reply.pages)
+    ]
+    used = {"pages_processed": len(pages), "doc_size_bytes": None, **(reply.usage or {})}
+    return {"pages": pages, "model": reply.model or name, "document_annotation": None, "usage_info": used}
 
 
 def packed(vector: list[float]) -> str:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
 
 from gateway import errors
 from gateway.names import NameAmbiguous, NameNotFound
 from gateway.snapshot import MAX_REMEMBERED, Caller, Choice, Plan, TenantSnapshot
 from providers.llm_types import LLMType
 from providers.wire import Operation, operation_for
+
+MAX_SUGGESTED = 3
+_ALSO = {"max_completion_tokens": "max_tokens"}
 
 
 def resolve(tenant: TenantSnapshot, caller: Caller, name: str, operation: Operation) -> Plan:
@@ -21,6 +28,30 @@ def resolve(tenant: TenantSnapshot, caller: Caller, name: str, operation: Operat
     if caller.models and not caller.may_use(plan.route or plan.groups[0][0].deployment.model_id, name):
         raise errors.unknown_model(name)
     return plan
+
+
+def stand_in(tenant: TenantSnapshot, caller: Caller, operation: Operation) -> str:
+    """The model of a chat that names none: the first loaded one of the default service, else of any.
+
+    Raises GatewayError, if there is none that this caller may use, or for anything but chats.
+    """
+    if operation is not Operation.CHAT:
+        raise errors.no_model()
+    for name in tenant.loaded:
+        if caller.may_use(name):
+            return name
+    raise errors.nothing_loaded()
+
+
+def completed(payload: Mapping[str, Any], unsaid: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat's payload with these parameters where it says nothing of them, in one way or another."""
+    said = {_ALSO.get(name, name) for name, value in payload.items() if value is not None}
+    return {**payload, **{name: value for name, value in unsaid.items() if name not in said}}
+
+
+def suggested(tenant: TenantSnapshot, caller: Caller, name: str) -> list[str]:
+    """What a caller who mistyped a name may have meant, and may use; the closest first."""
+    return [one for one in tenant.names.nearest(name) if caller.may_use(one)][:MAX_SUGGESTED]
 
 
 def in_turn(plan: Plan) -> list[Choice]:
@@ -45,7 +76,8 @@ def _resolve(tenant: TenantSnapshot, caller: Caller, name: str, operation: Opera
     except NameAmbiguous as error:
         raise errors.ambiguous_model(name, filter(caller.may_use, error.candidates)) from None
     except NameNotFound as error:
-        raise errors.unknown_model(name, filter(caller.may_use, error.candidates)) from None
+        usable = [one for one in error.candidates if caller.may_use(one)]
+        raise errors.unknown_model(name, usable or suggested(tenant, caller, name)) from None
     if found.kind == "route":
         plan = tenant.routes[found.id]
     else:
@@ -59,4 +91,10 @@ def _resolve(tenant: TenantSnapshot, caller: Caller, name: str, operation: Opera
             raise errors.unknown_model(name)
         possible = sorted({operation_for(LLMType(kind)).value for kind in kinds})
         raise errors.wrong_type(name, kinds, possible, operation)
-    return Plan(plan.route, groups, plan.timeout_s, plan.max_retries)
+    deployments = [one.deployment for group in groups for one in group]
+    longest_s = max((one.timeout_s or 0 for one in deployments), default=0)
+    loads = any(one.load is not None for one in deployments)
+    # With the settings filled in, which to ask for at each call costs more than all of this.
+    timeout_s = plan.timeout_s or longest_s or settings.LLM_TIMEOUT_SECONDS
+    max_retries = settings.LLM_MAX_RETRIES if plan.max_retries is None else plan.max_retries
+    return Plan(plan.route, groups, timeout_s, max_retries, loads)

@@ -7,7 +7,7 @@ before anything else, so that a change which comes in between makes it out of da
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -17,13 +17,14 @@ import structlog
 
 from core.clock import now
 from core.secrets import OpenSecret, SecretError
-from gateway import deployments
+from gateway import deployments, services
 from gateway.deployments import Deployment
 from gateway.names import Names
 from providers.models import VALID, LLMFactory
 from tenants.models import DEFAULT_MODEL_COLUMNS, LangfuseProject, RoutingChange, Tenant
 from tenants.models.routing import EVERYBODY, NEVER, Stamp
 from tenants.services import routes, tokens
+from tenants.services.routes import UsableTarget
 from usage.admission import Lines
 from usage.services import limits
 
@@ -56,23 +57,27 @@ class Choice:
     """A deployment, how often it is taken among its equals, and after which errors alone it is tried (all if none)."""
 
     deployment: Deployment
-    weight: int = 1
+    weight: float = 1
     only_on: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Groups in order of fallback; inside a group the load is balanced. `route` is "" for a plain model."""
+    """Groups in order of fallback; inside a group the load is balanced. `route` is "" for a plain model.
+
+    `loads`: some may have to be loaded first.
+    """
 
     route: str
     groups: tuple[tuple[Choice, ...], ...]
     timeout_s: float | None = None
     max_retries: int | None = None
+    loads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model or route that the tenant may call; `id` is `name@factory`, or the route's name."""
+    """What the tenant may call; `id` is `name@factory`, `service~name`, or the route's name."""
 
     id: str
     owned_by: str
@@ -106,6 +111,8 @@ class TenantSnapshot:
     plans: dict[Any, Plan] = field(default_factory=dict, repr=False)
     bounds: dict[Any, Any] = field(default_factory=dict, repr=False)
     tracing: Tracing | None = None
+    loaded: tuple[str, ...] = ()  # what may stand in for a model that a chat does not name, in this order
+    unsaid: Mapping[str, Any] = field(default_factory=dict)  # parameters that such a chat gets if it says none
 
 
 MAX_REMEMBERED = 10_000  # plans or bounds of a tenant
@@ -118,20 +125,23 @@ def load(tenant_id: str) -> TenantSnapshot:
     for token in tokens.presentable(at=now()).filter(tenant=tenant_id):
         scopes = tokens.principal(token).scopes
         callers[token.digest] = Caller(token.pk, tenant_id, scopes, token.expires_at, tuple(token.allowed_models))
-    found = deployments.load(tenant_id)
-    by_id = {one.tenant_llm_id: one for one in found}
+    own = deployments.load(tenant_id)
+    taken = {one.model_id for one in own}
+    served, loaded = services.load(tenant_id, but=taken)
+    by_row: dict[tuple[int | None, int | None], list[Deployment]] = defaultdict(list)
     grouped: dict[str, list[Deployment]] = defaultdict(list)
     models: dict[str, Model] = {}
-    for one in found:
+    for one in (*own, *served):
+        by_row[one.tenant_llm_id, one.service_model_id].append(one)
         grouped[one.model_id].append(one)
         models.setdefault(one.model_id, Model(one.model_id, one.factory, one.created))
     plans = {}
     for route in routes.for_tenant(tenant_id):
         groups = tuple(
             tuple(
-                Choice(by_id[target.tenant_llm_id], target.weight, frozenset(target.only_on))
+                choice
                 for target in group
-                if target.tenant_llm_id in by_id
+                for choice in _choices(target, by_row.get((target.tenant_llm_id, target.service_model_id), ()))
             )
             for group in route.groups
         )
@@ -143,16 +153,25 @@ def load(tenant_id: str) -> TenantSnapshot:
         MappingProxyType(callers),
         MappingProxyType(dict(sorted(models.items()))),
         Names.build(
-            [(one.model_id, one.llm_name, one.factory) for one in found],
+            [(one.model_id, one.llm_name, one.factory) for one in own],
             plans,
             set(LLMFactory.objects.values_list("name", flat=True)),
+            [(one.model_id, one.llm_name) for one in served],
         ),
         MappingProxyType({name: tuple(ones) for name, ones in grouped.items()}),
         MappingProxyType(plans),
         limits.lines_for(tenant_id),
         **_own(tenant_id),
         tracing=_tracing(tenant_id),
+        loaded=loaded,
+        unsaid=services.unsaid(),
     )
+
+
+def _choices(target: UsableTarget, ways: Sequence[Deployment]) -> Iterator[Choice]:
+    """A route's target; the URLs of a service share its weight."""
+    for way in ways:
+        yield Choice(way, target.weight / len(ways), target.only_on)
 
 
 def _tracing(tenant_id: str) -> Tracing | None:

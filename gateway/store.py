@@ -92,7 +92,8 @@ class SnapshotStore:
 
     async def find(self, digest: str) -> tuple[Caller, TenantSnapshot] | None:
         """Whose token this is the digest of, and what its tenant may call; None if it is good for nothing."""
-        await self.start()
+        if self._poller is None:
+            await self.start()
         tenant_id = self._tenant_of.get(digest)
         fresh = tenant_id is None
         if tenant_id is None:

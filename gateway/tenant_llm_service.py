@@ -18,10 +18,13 @@ from core.ids import new_id
 from core.redact import redact
 from gateway.bundle import LLMBundle, NotAuthorized
 from gateway.bundle.calls import kind_of
-from gateway.names import SUFFIX, NameAmbiguous, NameNotFound, Names, split
+from gateway.names import IMPLIED_TAG, SUFFIX, NameAmbiguous, NameNotFound, Names, split
 from providers.llm_types import LLMType
 from providers.models import LLM, VALID, LLMFactory
 from providers.wire import operation_for
+from runtimes import drivers
+from runtimes.models import ServiceModel
+from runtimes.services import calls
 from tenants.models import DEFAULT_MODEL_COLUMNS, Tenant, TenantLLM
 from tenants.models.credential import UNUSABLE
 from usage.records import LARGEST_COUNT, CallRecord, Outcome, Usage
@@ -61,7 +64,8 @@ class TenantLLMService:
     def get_api_key(cls, tenant_id: str, model_name: str) -> ApiKey | None:
         """The tenant's row for a model, enabled or not, those that can be called first; None if there is none.
 
-        Raises NotAuthorized, with the candidates, for a name that several of its models have.
+        A service's model is no row of the tenant's. Raises NotAuthorized, with the candidates, for a name that several
+        models have.
         """
         row = _find(tenant_id, model_name)
         return None if row is None else _as_key(row)
@@ -105,8 +109,10 @@ class TenantLLMService:
         name = llm_name or getattr(tenant, DEFAULT_MODEL_COLUMNS[kind])
         if not name:
             raise NotAuthorized(f"{kind.value} model name is required: the tenant has no default one.")
-        row = _find(tenant_id, name)
-        if row is None or not row.is_usable or not _can(row, kind):
+        row = _meant(tenant_id, name)
+        if isinstance(row, ServiceModel) and _can(calls.types_of(row), kind):
+            return _config_of_served(row, tenant_id, kind)
+        if not isinstance(row, TenantLLM) or not row.is_usable or not _can(row.model_types, kind):
             raise NotAuthorized(
                 f"Model({redact(name)[:200]}) not authorized.",
                 hint=f"It is not among the tenant's enabled models for {kind.value}; a route has no key of its own.",
@@ -148,16 +154,17 @@ class TenantLLMService:
         kind = kind_of(llm_type)
         tenant = Tenant.objects.filter(pk=tenant_id).first()
         name = str(llm_name or getattr(tenant, DEFAULT_MODEL_COLUMNS[kind], ""))
-        row = _find(tenant_id, name) if name else None
+        row = _meant(tenant_id, name) if name else None
         if row is None or not used_tokens:
             return 0
+        of_service = isinstance(row, ServiceModel)
         record = CallRecord(
             id=new_id(),
-            tenant_id=row.tenant_id,
+            tenant_id=tenant_id,
             token_id="",
-            tenant_llm_id=row.pk,
-            factory=row.factory.name,
-            llm_name=row.llm_name,
+            tenant_llm_id=None if of_service else row.pk,
+            factory=row.service.name if isinstance(row, ServiceModel) else row.factory.name,
+            llm_name=row.name if isinstance(row, ServiceModel) else row.llm_name,
             model=name[:255],
             route="",
             operation=operation_for(kind).value,
@@ -192,11 +199,11 @@ class TenantLLMService:
         name differ."""
         if tenant_id is not None:
             try:
-                row = _find(tenant_id, llm_id)
+                row = _meant(tenant_id, llm_id)
             except NotAuthorized:
                 return None
             if row is not None:
-                return _primary(row)
+                return calls.types_of(row)[0] if isinstance(row, ServiceModel) else _primary(row)
         own, factory = split(llm_id, _factories())
         found = LLM.objects.filter(llm_name=own, **({"factory__name": factory} if factory else {}))
         kinds = {_primary(llm) for llm in found.only("model_types")}
@@ -213,7 +220,13 @@ def _rows(tenant_id: str) -> QuerySet[TenantLLM]:
 
 
 def _find(tenant_id: str, name: str) -> TenantLLM | None:
-    """The row that a name means, by the rules that calls go by."""
+    """The row of the tenant's own that a name means, by the rules that calls go by."""
+    found = _meant(tenant_id, name)
+    return found if isinstance(found, TenantLLM) else None
+
+
+def _meant(tenant_id: str, name: str) -> TenantLLM | ServiceModel | None:
+    """What a name means, by the rules that calls go by: the tenant's own, or a model of a service that it may use."""
     if "\0" in name:
         return None
     factories = _factories()
@@ -222,14 +235,42 @@ def _find(tenant_id: str, name: str) -> TenantLLM | None:
     for stem in wanted:
         alike |= Q(llm_name__startswith=f"{stem}{SUFFIX}")
     rows = list(_rows(tenant_id).filter(alike).order_by("created_at", "id"))
+    own = {name, name.partition("~")[2], name.rpartition("@")[0]} - {""}
+    served = {
+        model.full_name: model
+        for model in ServiceModel.objects.for_tenant(tenant_id)
+        .filter(name__in=own | {f"{one}{IMPLIED_TAG}" for one in own})
+        .select_related("service")
+    }
+    models = ((str(row), row.llm_name, row.factory.name) for row in rows)
+    names = Names.build(models, (), factories, [(full_name, model.name) for full_name, model in served.items()])
     try:
-        found = Names.build(((str(row), row.llm_name, row.factory.name) for row in rows), (), factories).resolve(name)
+        found = names.resolve(name)
     except NameNotFound:
         return None
     except NameAmbiguous as error:
         alike_names = ", ".join(error.candidates)
         raise NotAuthorized(f"Several models have this name: {alike_names}.", hint="Write one of these.") from None
-    return _best(row for row in rows if str(row) == found.id)
+    return _best(row for row in rows if str(row) == found.id) or served.get(found.id)
+
+
+def _config_of_served(model: ServiceModel, tenant_id: str, kind: LLMType) -> dict[str, Any]:
+    """As of a tenant's own model; `id` is None, for the tenant has no row of it. Of several URLs the first."""
+    service = model.service
+    url = next(iter(calls.urls(service, drivers.get(service.type))), "")
+    return {
+        "id": None,
+        "tenant_id": tenant_id,
+        "llm_factory": service.name,
+        "llm_name": model.name,
+        "model_type": kind.value,
+        "api_key": calls.key(service, url),
+        "api_base": url,
+        "max_tokens": model.max_tokens or 0,
+        "used_tokens": 0,
+        "is_tools": model.tooling,
+        "status": VALID,
+    }
 
 
 def _best(rows: Iterable[TenantLLM]) -> TenantLLM | None:
@@ -241,9 +282,9 @@ def _primary(row: TenantLLM | LLM) -> str:
     return str(next(iter(row.model_types)))
 
 
-def _can(row: TenantLLM, kind: LLMType) -> bool:
-    """Whether the model is of this type, or of one that is called the same way."""
-    return operation_for(kind) in {operation_for(one) for one in row.model_types}
+def _can(kinds: Iterable[str], kind: LLMType) -> bool:
+    """Whether a model of these types is of this one, or of one that is called the same way."""
+    return operation_for(kind) in {operation_for(LLMType(one)) for one in kinds}
 
 
 def _as_key(row: TenantLLM) -> ApiKey:

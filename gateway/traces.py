@@ -125,6 +125,8 @@ def _asked(record: CallRecord, payload: Mapping[str, Any]) -> Any:
 
 
 def _answered(record: CallRecord, ended: Ended) -> Any:
+    if ended.heard and record.operation == Operation.TRANSCRIPTION:
+        return "".join(text for chunk in _chunks(ended.heard) if isinstance(text := chunk.get("delta"), str))
     if ended.heard:
         return _said(ended.heard)
     if record.operation == Operation.CHAT and isinstance(ended.reply, Mapping):

@@ -30,7 +30,7 @@ from gateway.traces import Ended, ended, events
 from providers import upstream
 from providers.errors import UpstreamError
 from providers.upstream import Pool
-from providers.wire import UpstreamRequest
+from providers.wire import Operation, UpstreamRequest
 from tenants.services import langfuse
 from usage.records import CallRecord
 
@@ -56,8 +56,8 @@ def trace(call: Call, record: CallRecord) -> None:
 
 
 def listening(call: Call, opened: Opened[Out]) -> Opened[Out]:
-    """The same stream; where its tenant wants that, what it says is kept in `call.heard`."""
-    if call.tenant.tracing is not None and call.tenant.tracing.content:
+    """The same stream; where its tenant wants that, what it says is kept in `call.heard`. Sound never is."""
+    if call.tenant.tracing is not None and call.tenant.tracing.content and call.operation is not Operation.SPEECH:
         call.heard.append(opened.first)
         opened.relay = Heard(opened.relay, call.heard)
     return opened

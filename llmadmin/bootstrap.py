@@ -22,9 +22,13 @@ from django.db.migrations.executor import MigrationExecutor
 
 from core.audit import SYSTEM, Actor
 from core.keys import write_private
+from llmadmin.checks import FIRST_RUN_FILE
 from providers.catalog import formats
 from providers.models import LLMFactory
 from providers.services import catalog
+from runtimes import drivers
+from runtimes.models import LLMService
+from runtimes.services import health, yaml_import, yaml_reading
 from tenants.models import SCOPES, Tenant
 from tenants.services import tenants, tokens
 
@@ -51,7 +55,7 @@ class FirstRun:
 
 
 def first_run_file() -> Path:
-    return settings.DATA_DIR / "first-run.json"
+    return settings.DATA_DIR / FIRST_RUN_FILE
 
 
 def bootstrap(say: Callable[[str], None]) -> FirstRun | None:
@@ -61,6 +65,7 @@ def bootstrap(say: Callable[[str], None]) -> FirstRun | None:
         migrate(say)
         warn(say)
         load_catalogue(say)
+        load_services(say)
         return create_logins()
 
 
@@ -96,19 +101,55 @@ def load_catalogue(say: Callable[[str], None]) -> bool:
 
     An operator's edits stay; what was deleted here comes back only when the fixtures themselves change.
     """
-    files = [(file, file.read_bytes()) for file in sorted(settings.CATALOG_DIR.glob("*.json"))]
-    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for _, data in files)).hexdigest()
-    seen = settings.DATA_DIR / "catalog.sha256"
-    known = seen.read_text().strip() if seen.exists() else ""
-    if known == digest and LLMFactory.objects.exists():
+    files, seen = _Files.of(settings.CATALOG_DIR, "*.json"), settings.DATA_DIR / "catalog.sha256"
+    if files.are_those_of(seen) and LLMFactory.objects.exists():
         return False
-    diff = catalog.preview(formats.merged([formats.parse(data) for _, data in files]))
+    diff = catalog.preview(formats.merged([formats.parse(data) for data in files.contents]))
     if not diff.is_empty:
         catalog.apply(diff, actor=SYSTEM, reason="fixtures")
         *_, summary = diff.lines()
         say(f"Catalogue: {summary}")
-    seen.write_text(digest + "\n")
+    files.remember(seen)
     return not diff.is_empty
+
+
+def load_services(say: Callable[[str], None]) -> bool:
+    """Add the services that the fixtures have and the database has not; False if there is nothing new.
+
+    What is there stays as it is; what was deleted comes back only when the fixtures themselves change.
+    """
+    files, seen = _Files.of(settings.SERVICES_DIR, "*.yaml"), settings.DATA_DIR / "services.sha256"
+    if files.are_those_of(seen) and LLMService.objects.exists():
+        return False
+    added = 0
+    for data in files.contents:
+        added += len(yaml_import.apply(yaml_reading.read(data), actor=SYSTEM, only_new=True).added)
+    if added:
+        say(f"Services: {added} added")
+    for service in LLMService.objects.enabled().filter(listed_at=None):
+        if drivers.get(service.type).in_process:  # there is no network to wait for
+            health.look(service)
+    files.remember(seen)
+    return bool(added)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Fixtures, which are read again only when they are not those of last time."""
+
+    contents: list[bytes]
+    digest: str
+
+    @classmethod
+    def of(cls, folder: Path, pattern: str) -> _Files:
+        contents = [file.read_bytes() for file in sorted(folder.glob(pattern))]
+        return cls(contents, hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in contents)).hexdigest())
+
+    def are_those_of(self, seen: Path) -> bool:
+        return seen.exists() and seen.read_text().strip() == self.digest
+
+    def remember(self, seen: Path) -> None:
+        seen.write_text(self.digest + "\n")
 
 
 def create_logins() -> FirstRun | None:

@@ -5,6 +5,7 @@ W007  a public address without TLS (--deploy)
 W008  several web workers on SQLite
 W017  TLS without a proxy that is trusted to say so (--deploy)
 W018  ALLOWED_HOSTS accepts any name
+W023  the first logins still lie in their file (--deploy)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 Apps = Sequence[AppConfig] | None
+FIRST_RUN_FILE = "first-run.json"
 LOCAL_NAMES = {"localhost", "testserver", ""}
 
 
@@ -82,6 +84,20 @@ def check_public_url(app_configs: Apps, **_: Any) -> list[CheckMessage]:
             hint="Keys and tokens would cross the network in the clear. Put a proxy with TLS in front, set PUBLIC_URL "
             "to its https address and TRUSTED_PROXIES to 1.",
             id="llmadmin.W007",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_first_logins(app_configs: Apps, **_: Any) -> list[CheckMessage]:
+    file = settings.DATA_DIR / FIRST_RUN_FILE
+    if not file.exists():
+        return []
+    return [
+        Warning(
+            f"{file} still holds the first administrator's password and the first API token.",
+            hint="Keep both where your other secrets are, or replace them. Delete the file: it is not written again.",
+            id="llmadmin.W023",
         )
     ]
 

@@ -7,16 +7,18 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Model, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 
 from core.clock import now
-from jobs.admin import state_html
+from jobs.admin import latest
 from jobs.models import Job, WorkerHeartbeat
-from jobs.services.heartbeats import WORKER_SILENT_AFTER_S
+from jobs.services.heartbeats import WORKER_SILENT_AFTER_S, serves
 from providers.models import LLM, VALID, LLMFactory
+from runtimes.models import Health, LLMService
 from tenants.admin.common import state_badge, verdict_badge
 from tenants.models import Credential, CredentialState, Tenant, TenantLLM
 from usage.admin.records import money
@@ -37,10 +39,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
         found["troubled"] = _troubled()
     if _sees(request, "usage.view_usagedaily"):
         found["usage"] = _numbers("usage", _usage)
+    if _sees(request, "runtimes.view_llmservice"):
+        found["services"] = _numbers("services", _services)
     if _sees(request, "jobs.view_job"):
         found["job_states"] = _numbers("job-states", _job_states)
-        found["recent_jobs"] = [{"job": job, "state": state_html(job)} for job in Job.objects.order_by("-id")[:ROWS]]
-        found["workers"] = _workers()
+        found["recent_jobs"] = [latest(job) for job in Job.objects.order_by("-id")[:ROWS]]
+        found["workers"], found["unserved"] = _workers()
     return found
 
 
@@ -92,6 +96,24 @@ def _credential_states() -> list[tuple[str, str, int]]:
     return [(state.value, str(state.label), found[state]) for state in CredentialState if found.get(state)]
 
 
+def _services() -> dict[str, Any]:
+    """How the enabled ones are; by name those that are down, and those that were found without being enabled."""
+    counted = dict(LLMService.objects.enabled().order_by().values_list("health").annotate(Count("pk")))
+    down = LLMService.objects.enabled().filter(health=Health.DOWN)
+    found = LLMService.objects.filter(is_enabled=False, found_at__isnull=False)
+    return {
+        "states": [(one.value, str(one.label).lower(), counted[one]) for one in Health if counted.get(one)],
+        "rows": [
+            {"pk": pk, "name": name, "text": text, "kind": kind, "note": note or (error or {}).get("message", "")}
+            for rows, text, kind, note in (
+                (down, "down", "danger", ""),
+                (found, "found", "info", "answers on its usual port, not enabled"),
+            )
+            for pk, name, error in rows.order_by("name").values_list("pk", "name", "error")[:ROWS]
+        ],
+    }
+
+
 def _job_states() -> list[tuple[str, str, int]]:
     rows = Job.objects.order_by().values_list("state").annotate(Count("pk"))
     return sorted((state, state.replace("_", " "), count) for state, count in rows)
@@ -129,9 +151,7 @@ def _usage() -> dict[str, Any]:
             for day in days
         ],
         "models": [
-            {"name": f"{line['llm_name']}@{line['factory']}" if line["llm_name"] else "none", "calls": line["calls"]}
-            | {"cost": money(line["cost"])}
-            for line in models
+            {"name": line["target"] or "none", "calls": line["calls"], "cost": money(line["cost"])} for line in models
         ],
         "tenants": [
             {"id": pk, "name": names.get(pk, f"{pk[:8]}… (deleted)"), "calls": calls, "cost": money(cost)}
@@ -148,7 +168,10 @@ def _troubled() -> list[dict[str, Any]]:
     ]
 
 
-def _workers() -> list[dict[str, Any]]:
+def _workers() -> tuple[list[dict[str, Any]], list[str]]:
+    """Those that were seen last, and the queues that none of the living ones serves."""
     alive_since = now() - timedelta(seconds=WORKER_SILENT_AFTER_S)
-    rows = WorkerHeartbeat.objects.order_by("-seen_at")[:ROWS]
-    return [{"name": row.name, "seen_at": row.seen_at, "alive": row.seen_at >= alive_since} for row in rows]
+    rows = list(WorkerHeartbeat.objects.order_by("-seen_at"))
+    living = [row for row in rows if row.seen_at >= alive_since]
+    unserved = [queue for queue in settings.JOB_QUEUES if not any(serves(row.queues, queue) for row in living)]
+    return [{"row": row, "alive": row in living} for row in rows[:ROWS]], unserved

@@ -21,10 +21,12 @@ from psycopg_pool import PoolTimeout
 
 from gateway import metrics, store
 from jobs.services import broker
-from jobs.services.heartbeats import WORKER_SILENT_AFTER_S, worker_age_s
+from jobs.services.heartbeats import WORKER_SILENT_AFTER_S, queue_ages_s
 
 PART_TIMEOUT_S = 3.0
 SNAPSHOT_OLD_AFTER_S = 15.0
+NEEDED_QUEUE = "default"  # with the jobs that answers wait for: tests of keys
+Ages = dict[str, float | None]
 
 # A part that hangs keeps its thread, never the request; the next question then waits in line and is too slow as well.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="readiness")
@@ -53,12 +55,12 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 def check_parts() -> dict[str, dict[str, Any]]:
     """Each part that an answer depends on: `ok`, and `detail` in words; `degraded` if it works, but less well."""
-    database: Future[float | None] = _threads.submit(_read_heartbeat)
+    database: Future[Ages] = _threads.submit(_read_heartbeats)
     reachable = _threads.submit(broker.check)
     return {
         "database": _told(partial(_database, database)),
         "broker": _told(partial(_broker, reachable)),
-        "worker": _told(partial(_worker, database)),
+        "worker": _worker(database),
         "snapshot": _told(_snapshot),
         "spool": _told(_spool),
         "limits": _limits(),
@@ -72,14 +74,22 @@ def _told(check: Callable[[], str]) -> dict[str, Any]:
         return {"ok": False, "detail": str(failure)}
 
 
-def _read_heartbeat() -> float | None:
+def queue_ages() -> Ages:
+    """By queue, since when (s) no worker of it has been seen; nothing while the database does not answer in time."""
     try:
-        return worker_age_s()
+        return _threads.submit(_read_heartbeats).result(timeout=PART_TIMEOUT_S)
+    except (TooSlow, DatabaseError, PoolTimeout):
+        return {}
+
+
+def _read_heartbeats() -> Ages:
+    try:
+        return queue_ages_s()
     finally:
         connection.close()
 
 
-def _database(answer: Future[float | None]) -> str:
+def _database(answer: Future[Ages]) -> str:
     try:
         answer.result(timeout=PART_TIMEOUT_S)
     except TooSlow:
@@ -101,16 +111,22 @@ def _broker(answer: Future[None]) -> str:
     return "takes messages"
 
 
-def _worker(answer: Future[float | None]) -> str:
+def _worker(answer: Future[Ages]) -> dict[str, Any]:
+    """Without a worker for the needed queue nothing is ready; without one for another, less works."""
     try:
-        age_s = answer.result(timeout=0)
+        ages = answer.result(timeout=0)
     except (TooSlow, DatabaseError, PoolTimeout):
-        raise NotReady("unknown while the database does not answer") from None
+        return {"ok": False, "detail": "unknown while the database does not answer"}
+    served = {queue: age_s is not None and age_s <= WORKER_SILENT_AFTER_S for queue, age_s in ages.items()}
+    told = ", ".join(f"{queue}: {_seen(age_s)}" for queue, age_s in ages.items())
+    part = {"ok": served[NEEDED_QUEUE], "detail": told, "queues": served}
+    return part if all(served.values()) or not part["ok"] else {**part, "degraded": True}
+
+
+def _seen(age_s: float | None) -> str:
     if age_s is None:
-        raise NotReady("no worker has been seen yet")
-    if age_s > WORKER_SILENT_AFTER_S:
-        raise NotReady(f"last seen {age_s:.0f} s ago")
-    return f"seen {age_s:.0f} s ago"
+        return "no worker has been seen yet"
+    return f"{'seen' if age_s <= WORKER_SILENT_AFTER_S else 'last seen'} {age_s:.0f} s ago"
 
 
 def _snapshot() -> str:

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from gateway import published
 from gateway.asgi import Receive, Scope, Send, send_whole
 from gateway.metrics import DURATION_MS, FIRST_TOKEN_MS, Counts
+from llmadmin import health
 from llmadmin.checks import is_local
 from usage.records import TOKENS
 
@@ -55,17 +56,20 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 def render() -> bytes:
     """The page; raises OSError."""
     counts, gauges = published.own().collect()
-    return generate_latest(_Page(counts, gauges))
+    return generate_latest(_Page(counts, gauges, health.queue_ages()))
 
 
 class _Page(Collector):
-    def __init__(self, counts: Counts, gauges: Mapping[str, Any]) -> None:
-        self._counts, self._gauges = counts, gauges
+    def __init__(self, counts: Counts, gauges: Mapping[str, Any], queue_ages: Mapping[str, float | None]) -> None:
+        self._counts, self._gauges, self._queue_ages = counts, gauges, queue_ages
 
     def collect(self) -> Iterator[Metric]:
         yield from _calls(self._counts)
         yield from _others(self._counts)
         yield from _standing(self._gauges)
+        ages = {queue: age_s for queue, age_s in self._queue_ages.items() if age_s is not None}
+        text = "Since when no worker that serves the queue has been seen; absent if none ever was."
+        yield _gauge_by("llmadmin_worker_silent_seconds", text, "queue", ages)
 
 
 def _calls(counts: Counts) -> Iterator[Metric]:
@@ -126,10 +130,14 @@ def _standing(gauges: Mapping[str, Any]) -> Iterator[Metric]:
         ("llmadmin_breaker_targets", "Targets that are being left alone or tried again.", "state", "targets"),
         ("llmadmin_upstream_connections", "Connections to upstreams.", "state", "connections"),
     ):
-        family = GaugeMetricFamily(name, text, labels=[label])
-        for value, count in gauges[key].items():
-            family.add_metric([value], count)
-        yield family
+        yield _gauge_by(name, text, label, gauges[key])
+
+
+def _gauge_by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
 
 
 def _by(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:

@@ -3,8 +3,13 @@
 from datetime import timedelta
 from pathlib import Path
 
+from kombu import Exchange, Queue
+
 from core import env, keys
 from core.logging import logging_config
+from llmadmin.job_types import JOB_GROUPS as JOB_GROUPS
+from llmadmin.job_types import JOB_QUEUES as JOB_QUEUES
+from llmadmin.job_types import JOB_TYPES as JOB_TYPES
 from llmadmin.theme import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -25,6 +30,7 @@ HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, at_least=1, at_most=65535)
 WEB_WORKERS = env.integer("WEB_WORKERS", 1, at_least=1, at_most=64)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 4, at_least=1, at_most=256)
+MODEL_WORKER_CONCURRENCY = env.integer("MODEL_WORKER_CONCURRENCY", 4, at_least=1, at_most=64)
 _host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(HOST.strip("[]"), HOST.strip("[]"))  # noqa: S104
 LOCAL_URL = f"http://[{_host}]:{PORT}" if ":" in _host else f"http://{_host}:{PORT}"
 PUBLIC_URL = env.url("PUBLIC_URL", LOCAL_URL, schemes=("http", "https")).rstrip("/")
@@ -112,6 +118,7 @@ TEMPLATES = [
 ]
 FIXTURE_DIRS = [BASE_DIR / "fixtures"]
 CATALOG_DIR = BASE_DIR / "fixtures" / "catalog"
+SERVICES_DIR = BASE_DIR / "fixtures" / "services"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
@@ -154,10 +161,12 @@ CACHES = (
     if REDIS_URL
     else {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 )
+CACHES["process"] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "process"}
 
 QUEUE_DIR = DATA_DIR / "queue"
 CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost//"
 if not REDIS_URL:
+    CELERY_BROKER_TRANSPORT = "jobs.queue_files:Transport"
     for _folder in (QUEUE_DIR, QUEUE_DIR / "messages", QUEUE_DIR / "control"):
         keys.private_directory(_folder)
     CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -175,6 +184,8 @@ else:
         "connect_retries_timeout": 2,  # a request that enqueues a job does not hang on a broker that is away
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in JOB_QUEUES]
+CELERY_TASK_DEFAULT_QUEUE = CELERY_TASK_DEFAULT_EXCHANGE = CELERY_TASK_DEFAULT_ROUTING_KEY = JOB_QUEUES[0]
 CELERY_TASK_IGNORE_RESULT = True  # what a user sees is the Job row
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -187,26 +198,31 @@ CELERY_TASK_SOFT_TIME_LIMIT = 3600
 CELERY_TASK_TIME_LIMIT = 3660
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat")
+
+
+def _every(seconds: float, task: str) -> dict[str, object]:
+    """In a queue of its own, so that a thousand probes do not keep it waiting; worthless once the next one is due."""
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds, "queue": "maintenance"}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "worker-heartbeat": {"task": "jobs.tasks.heartbeat", "schedule": 10.0, "options": {"expires": 10}},
-    "sweep-jobs": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
-    "revalidate-credentials": {"task": "tenants.tasks.revalidate_due", "schedule": 60.0, "options": {"expires": 60}},
-    "prune-jobs": {"task": "jobs.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
-    "prune-probes": {"task": "tenants.tasks.prune_probes", "schedule": 3600.0, "options": {"expires": 3600}},
-    "prune-usage": {"task": "usage.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
-    "replay-usage": {"task": "usage.tasks.replay", "schedule": 60.0, "options": {"expires": 60}},
-    "budget-alerts": {"task": "usage.tasks.record_budget_alerts", "schedule": 60.0, "options": {"expires": 60}},
+    "worker-heartbeat": _every(10.0, "jobs.tasks.heartbeat"),
+    "sweep-jobs": _every(10.0, "jobs.tasks.sweep"),
+    "revalidate-credentials": _every(60.0, "tenants.tasks.revalidate_due"),
+    "prune-jobs": _every(3600.0, "jobs.tasks.prune"),
+    "prune-probes": _every(3600.0, "tenants.tasks.prune_probes"),
+    "prune-usage": _every(3600.0, "usage.tasks.prune"),
+    "replay-usage": _every(60.0, "usage.tasks.replay"),
+    "budget-alerts": _every(60.0, "usage.tasks.record_budget_alerts"),
+    "look-at-services": _every(5.0, "runtimes.tasks.look_at_due"),
+    "look-for-services": _every(60.0, "runtimes.tasks.look_for_local"),
+    "prune-services": _every(3600.0, "runtimes.tasks.prune"),
 }
 
-# --- Jobs: type → the function that does the work, imported when the first one runs ---------------------------------
-JOB_HANDLERS = {
-    "probe": "tenants.services.probing.run_job",
-    "discover": "tenants.services.discovery.run_job",
-    "catalog_import": "providers.services.catalog.run_job",
-    "rotate_secrets": "tenants.services.rotation.run_job",
-}
+# --- Jobs (their types: llmadmin/job_types.py) ---------------------------------------------------------------------
 JOB_HEARTBEAT_S = env.seconds("JOB_HEARTBEAT_S", 3.0)
 JOB_LEASE_S = env.seconds("JOB_LEASE_S", 20.0)
+JOB_EVENT_LISTENERS = env.integer("JOB_EVENT_LISTENERS", 200, at_most=10_000)
 JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 30, at_least=1, at_most=3650)
 
 # --- Probes and the network -----------------------------------------------------------------------------------------
@@ -218,6 +234,14 @@ PROBE_RETENTION_DAYS = env.integer("PROBE_RETENTION_DAYS", 90, at_least=1, at_mo
 PROBE_INTERVAL_HOURS = env.integer("PROBE_INTERVAL_HOURS", 24, at_least=1, at_most=24 * 90)
 ALLOWED_NETWORKS = env.networks("ALLOWED_NETWORKS")
 ASSUME_ROLE_KEYS = env.pair("ASSUME_ROLE_ACCESS_KEY_ID", "ASSUME_ROLE_SECRET_ACCESS_KEY")
+
+# --- Services and their models --------------------------------------------------------------------------------------
+SERVICE_CHECK_INTERVAL_S = env.seconds("SERVICE_CHECK_INTERVAL_S", 30.0)
+SERVICE_LIST_INTERVAL_S = env.seconds("SERVICE_LIST_INTERVAL_S", 120.0)
+SERVICE_DISCOVERY_HOSTS = env.items("SERVICE_DISCOVERY_HOSTS", ["127.0.0.1"])
+SERVICE_KEY_VARIABLES = env.bindings("SERVICE_KEY_VARIABLES")  # beside what drivers declare for their usual places
+SERVICE_EVENT_RETENTION_DAYS = env.integer("SERVICE_EVENT_RETENTION_DAYS", 90, at_least=1, at_most=3650)
+SERVICE_MODEL_RETENTION_DAYS = env.integer("SERVICE_MODEL_RETENTION_DAYS", 7, at_least=1, at_most=3650)
 
 # --- The gateway ----------------------------------------------------------------------------------------------------
 LLM_TIMEOUT_SECONDS = env.seconds("LLM_TIMEOUT_SECONDS", 600.0, at_most=86_400)
@@ -253,6 +277,7 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 AXES_FAILURE_LIMIT = env.integer("LOGIN_FAILURE_LIMIT", 5, at_least=1, at_most=1000)
 AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_TEMPLATE = "llmadmin/locked.html"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
@@ -270,7 +295,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
         "rest_framework.filters.SearchFilter",
-        "rest_framework.filters.OrderingFilter",
+        "core.drf.Ordering",
     ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["core.drf.CallerThrottle"],
@@ -291,7 +316,14 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "core.openapi.group_by_resource",
+    ],
     "ENUM_NAME_OVERRIDES": {
+        "HealthEnum": "runtimes.models.Health.choices",
+        "JobStateEnum": "jobs.models.JobState.choices",
+        "ServedModelStateEnum": "runtimes.models.ModelState.choices",
         "LLMTypeEnum": "providers.fields.TYPE_CHOICES",
         "StatusEnum": "providers.models.STATUS_CHOICES",
         "VerdictEnum": "tenants.models.credential.VERDICT_CHOICES",

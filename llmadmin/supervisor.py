@@ -29,7 +29,7 @@ from pathlib import Path
 PLAN = "LLMADMIN_PLAN"
 EARLY_S = 15.0
 EARLY_DEATHS = 4
-BACKOFF_MOST_S = 30.0
+BACKOFF_MOST_S, BACKOFF_KILLED_S = 30.0, 5.0
 READY_WITHIN_S = 120.0
 END_WITHIN_S = 8.0
 LOOK_EVERY_S = 0.1
@@ -151,11 +151,13 @@ class Supervisor:
             program.signal(signal.SIGKILL)  # what it may have left behind
             early = at - program.started_at < EARLY_S
             program.deaths = program.deaths + 1 if early else 1
-            how = f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-            if early and program.deaths >= EARLY_DEATHS:
+            killed = code < 0  # from outside: it may work the next time, however often that happens
+            how = f"signal {signal.Signals(-code).name}" if killed else f"exit status {code}"
+            if early and program.deaths >= EARLY_DEATHS and not killed:
                 say(f"The {program.name} stopped {program.deaths} times right after its start ({how}): giving up.")
                 return True
-            delay_s = min(self.backoff_s * 2 ** (program.deaths - 1), BACKOFF_MOST_S)
+            most_s = BACKOFF_KILLED_S if killed else BACKOFF_MOST_S
+            delay_s = min(self.backoff_s * 2 ** min(program.deaths - 1, 10), most_s)
             say(f"The {program.name} stopped ({how}); starting it again in {delay_s:.0f} s.")
             program.restart_at = at + delay_s
         elif at >= program.restart_at:

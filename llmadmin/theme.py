@@ -73,12 +73,21 @@ UNFOLD: dict[str, Any] = {
                     _item("Routes", "alt_route", "tenants.route"),
                     _item("Probes", "network_check", "tenants.probe"),
                     _item("API tokens", "token", "tenants.apitoken"),
+                    _item("Langfuse", "query_stats", "tenants.langfuseproject"),
+                ],
+            },
+            {
+                "title": "Runtimes",
+                "items": [
+                    _item("Services", "dns", "runtimes.llmservice"),
+                    _item("Models of services", "deployed_code", "runtimes.servicemodel"),
+                    _item("Service events", "swap_vert", "runtimes.serviceevent"),
                 ],
             },
             {
                 "title": "Usage",
                 "items": [
-                    _item("Calls", "receipt_long", "usage.usagerecord"),
+                    _item("Usage records", "receipt_long", "usage.usagerecord"),
                     _item("Daily usage", "monitoring", "usage.usagedaily"),
                     _item("Rate limits", "speed", "usage.ratelimit"),
                     _item("Budgets", "savings", "usage.budget"),

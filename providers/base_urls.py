@@ -27,8 +27,11 @@ _MAX_REGION = 32
 _HOST = re.compile(r"[a-z0-9_\-.]+|[0-9a-f:.]+", re.I)
 
 
-def clean_base_url(url: str) -> str:
-    """The base URL without trailing slashes; raises ValueError with a reason a person can act on."""
+def clean_base_url(url: str, *, in_process: bool = False) -> str:
+    """The base URL without trailing slashes; raises ValueError with a reason a person can act on.
+
+    `in_process`: it may also name an upstream inside this process (`inproc://…`), which no tenant's may.
+    """
     text = url.strip()
     if not text:
         raise ValueError("the base URL is empty")
@@ -41,7 +44,7 @@ def clean_base_url(url: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError("the base URL has no valid host and port") from None
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in ("http", "https") and not (in_process and parts.scheme == "inproc"):
         raise ValueError("the base URL must begin with http:// or https://")
     if "@" in parts.netloc:
         raise ValueError("the base URL must not hold a user name or password")
@@ -106,7 +109,7 @@ def join_url(base_url: str, version_path: str, path: str, *, endpoints: Iterable
 
 @lru_cache(maxsize=4096)
 def _joined(base_url: str, version_path: str, path: str, endpoints: tuple[str, ...]) -> str:
-    base = clean_base_url(base_url)
+    base = clean_base_url(base_url, in_process=True)  # whether it may be called is the policy's to say
     for endpoint in sorted({*_ENDPOINTS, *endpoints, path} - {"", "/models"}, key=len, reverse=True):
         if base.endswith(endpoint):
             base = base[: -len(endpoint)]

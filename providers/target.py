@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from core.secrets import OpenSecret
 
 
+MAX_MEMO = 64
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialFields:
     """What a credential holds: its plain fields, and its secret, which shows itself only to its own origin.
@@ -94,6 +97,14 @@ class Target:
 
     def url_for(self, operation: Operation, default_path: str) -> str:
         """The URL of an operation; raises WrongURL if the base URL is unusable."""
+        known = self.memo.get((operation, default_path))
+        if known is None:
+            known = self._url_for(operation, default_path)
+            if len(self.memo) < MAX_MEMO:  # paths may hold the id of a job
+                self.memo[operation, default_path] = known
+        return str(known)
+
+    def _url_for(self, operation: Operation, default_path: str) -> str:
         base = self.base_url
         if not self.own_base_url:
             base = self.quirks.base_url_for(operation, self.credential.fields) or base

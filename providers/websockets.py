@@ -7,25 +7,78 @@ come back are collected until the last one, or until the upstream closes. Source
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from core.netguard import Networks
 from providers import network_errors
 from providers.errors import BadReply, UpstreamError
 from providers.network_errors import UNSENT
-from providers.sockets import Progress, progress
+from providers.sockets import NAMES_KEPT_S, Progress, make_socket, progress, resolve_in_thread, tls_context
 from providers.wire import SocketRequest, UpstreamResponse
 
 if TYPE_CHECKING:
-    from providers.upstream import Policy, Pool
+    from providers.connections import Pool
+    from providers.upstream import Policy
 
 CLOSE_S = 1.0  # how long a farewell may take: the answer is here
 MAX_REFUSAL_BYTES = 64 * 1024
+
+
+class Connector(aiohttp.TCPConnector):
+    """A connector of aiohttp whose sockets lead only to public addresses and into `allowed` networks."""
+
+    def __init__(self, *, allowed: Networks, verify_tls: bool, **options: Any) -> None:
+        super().__init__(
+            resolver=_Resolver(allowed),
+            socket_factory=partial(make_socket, allowed),
+            ssl=tls_context(verify_tls),
+            ttl_dns_cache=int(NAMES_KEPT_S),
+            **options,
+        )
+
+    def connections(self) -> tuple[int, int]:
+        """How many are in use, and how many are idle."""
+        return len(self._acquired), sum(len(kept) for kept in list(self._conns.values()))
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        if (state := progress.get()) is not None:
+            state.step = "headers"
+        return connection
+
+
+class _Resolver(AbstractResolver):
+    def __init__(self, allowed: Networks) -> None:
+        self._allowed = allowed
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=found_family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for found_family, _, protocol, _, address in await resolve_in_thread(host, port, self._allowed, family)
+        ]
+
+    async def close(self) -> None:
+        return None
 
 
 class _Refused(Exception):
@@ -38,7 +91,7 @@ class _Refused(Exception):
 async def converse(request: SocketRequest, policy: Policy, pool: Pool) -> UpstreamResponse:
     """The messages received, as a body of lines; or the answer of an upstream that refuses. Raises UpstreamError."""
     started = time.monotonic()
-    state = Progress(sending="headers")
+    state = Progress()
     token = progress.set(state)
     limit = asyncio.timeout(policy.total_timeout_s)
     try:
@@ -74,7 +127,7 @@ async def _converse(
 
     headers: dict[str, str] = {}
     async with aiohttp.ClientSession(
-        connector=pool.session(policy).connector,
+        connector=pool.connector(policy),
         connector_owner=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
@@ -83,7 +136,7 @@ async def _converse(
         skip_auto_headers=("User-Agent", "Content-Type"),
         middlewares=(open_only,),
     ) as session:
-        socket = await session.ws_connect(
+        opened = await session.ws_connect(
             URL(request.url, encoded=True),
             method=request.method,
             headers={"Accept-Encoding": "identity", **request.headers},
@@ -91,15 +144,15 @@ async def _converse(
         )
         done = False
         try:
-            await _say(socket, request.body or b"", state)
-            lines = await _hear(socket, request, policy, state)
+            await _say(opened, request.body or b"", state)
+            lines = await _hear(opened, request, policy, state)
             done = True
         finally:
             if not done:
                 await state.abort()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
-                    await socket.close()
+                    await opened.close()
         return 200, headers, b"\n".join(lines)
 
 

@@ -1,9 +1,10 @@
 """System checks of what is stored (`manage.py check --database default`, and every `migrate`).
 
 W010  stored keys that no configured key decrypts
-W011  a factory may call networks that it should not
+W011  a factory or a service may call networks that it should not
 W012  the catalogue names dialects that are not installed, for a factory, a model type or a model
 W013  the catalogue names signers that are not installed, likewise
+W021  a service that only pretends is open to all tenants of an installation with a public address
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -21,8 +23,11 @@ from core.checks import network_messages
 from core.secrets import SecretError
 from providers import dialects, signers
 from providers.models import LLM, LLMFactory
+from runtimes import drivers
+from runtimes.models import Audience, LLMService
 from tenants.models import Credential
 
+ROOMS = ("jobs", "providers", "runtimes", "tenants")  # whose tables are read here
 SAMPLE = 200
 
 Messages = list[CheckMessage]
@@ -38,7 +43,7 @@ def of_stored_rows(check: Callable[[str], Messages]) -> Check:
             return []
         try:
             executor = MigrationExecutor(connections["default"])
-            ours = [key for key in executor.loader.graph.leaf_nodes() if key[0] in ("jobs", "providers", "tenants")]
+            ours = [key for key in executor.loader.graph.leaf_nodes() if key[0] in ROOMS]
             return [] if executor.migration_plan(ours) else check("default")
         except DatabaseError:
             return []  # that it cannot be reached is said by others
@@ -79,12 +84,28 @@ def _is_readable(row: Credential) -> bool:
 
 
 @of_stored_rows
-def check_factory_networks(database: str) -> Messages:
-    rows = LLMFactory.objects.using(database).exclude(allowed_networks=[]).values_list("name", "allowed_networks")
+def check_networks(database: str) -> Messages:
+    found = []
+    for what, model in (("factory", LLMFactory), ("service", LLMService)):
+        rows = model._default_manager.using(database).exclude(allowed_networks=[])
+        for name, networks in rows.values_list("name", "allowed_networks"):
+            found += network_messages(networks, f"The {what} {name}", Warning, "W011", "W011")
+    return found
+
+
+@of_stored_rows
+def check_pretending_services(database: str) -> Messages:
+    if not settings.PUBLIC_URL.startswith("https://"):
+        return []
+    types = [driver.type for driver in drivers.installed().values() if driver.in_process]
+    open_to_all = LLMService.objects.using(database).enabled().filter(type__in=types, audience=Audience.ALL)
     return [
-        message
-        for name, networks in rows
-        for message in network_messages(networks, f"The factory {name}", Warning, "W011", "W011")
+        Warning(
+            f"The service “{name}” only pretends to be a runtime, and every tenant may call and change its models.",
+            hint="Disable it in the admin, or let only some tenants use it, once others than you work here.",
+            id="llmadmin.W021",
+        )
+        for name in open_to_all.values_list("name", flat=True)
     ]
 
 

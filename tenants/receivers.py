@@ -17,6 +17,7 @@ from core import audit
 from core.audit import Event
 from core.redact import MASK, redact
 from providers.models import LLM, LLMFactory
+from runtimes.services import changes as service_changes
 from tenants.models import ApiToken, AuditEvent, Credential, Membership, Route, RouteTarget, Tenant, TenantLLM
 from tenants.services import groups, routing
 
@@ -114,10 +115,23 @@ def _on_catalogue(**_: Any) -> None:
     routing.bump_all()
 
 
+def _on_service(instance: Any, update_fields: frozenset[str] | None = None, **_: Any) -> None:
+    """Who may use a service is for its row to say, so it concerns everybody; how it is doing concerns nobody."""
+    if update_fields is None or service_changes.ROUTED[type(instance)].intersection(
+        name.removesuffix("_id") if name != "tenant_id" else name for name in update_fields
+    ):
+        routing.bump_all()
+
+
+@receiver(service_changes.announced, dispatch_uid="tenants.routing.services")
+def _on_services(**_: Any) -> None:
+    routing.bump_all()
+
+
 @receiver(audit.recorded, dispatch_uid="tenants.routing.catalogue")
 def _on_catalogue_event(event: Event, **_: Any) -> None:
     """Many rows of the catalogue at once are written without a signal for each; the event is recorded all the same."""
-    if event.action.partition(".")[0] in ("catalog", "factory", "llm"):
+    if event.action.partition(".")[0] in ("catalog", "factory", "llm", "service"):
         routing.bump_all()
 
 
@@ -128,6 +142,8 @@ for _signal, _name in ((post_save, "saved"), (post_delete, "deleted")):
     _signal.connect(_on_tenant, sender=Tenant, dispatch_uid=f"tenants.routing.{_name}.Tenant")
     for _model in (LLMFactory, LLM):
         _signal.connect(_on_catalogue, sender=_model, dispatch_uid=f"tenants.routing.{_name}.{_model.__name__}")
+    for _model in service_changes.ROUTED:
+        _signal.connect(_on_service, sender=_model, dispatch_uid=f"tenants.routing.{_name}.{_model.__name__}")
 
 for _signal in (post_save, pre_delete):  # once the account is deleted, nothing says which tokens were its
     _signal.connect(_on_person, sender=User, dispatch_uid="tenants.routing.User")

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-PURE_ALREADY = "TEST_PURE_ALREADY"  # set when an earlier backend of this run did the tests that touch none
+ONCE_ALREADY = "TEST_ONCE_ALREADY"  # set when an earlier backend of this run did what no backend changes
 EMBEDDED, SERVERS = "embedded", "servers"
 NAMES = {EMBEDDED: "sqlite + filesystem", SERVERS: "postgresql + redis"}
 DEFAULT_DATABASE_URL = "postgresql://postgres@127.0.0.1:5432/postgres"

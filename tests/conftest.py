@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings as configured
 from django.core.cache import cache
+from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
-from tests import backend
+from tests import backend, flush
 from tests.people import People, make_people
 
 # How long an example takes says how busy the machine is. What CI tries is the same each time; people try something new.
@@ -28,18 +30,44 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The provider layer's pure tests know no backend: once a run has done them, its next backend leaves them out."""
-    if not os.environ.get(backend.PURE_ALREADY):
+    """Files that start processes come first, so that none is left to one process at the end.
+
+    What no backend changes is left out once a run has done it on another one.
+    """
+    long = {item.path for item in items if not STARTS_PROCESSES.isdisjoint(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in long)
+    if not os.environ.get(backend.ONCE_ALREADY):
         return
-    kept = [item for item in items if not _is_pure(item)]
+    kept = [item for item in items if not _knows_no_backend(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
 
-def _is_pure(item: pytest.Item) -> bool:
+STARTS_PROCESSES = {"new_stack", "stack", "place", "breakable", "webs", "door"}
+
+
+def _knows_no_backend(item: pytest.Item) -> bool:
+    """Whether it is marked so, or is a test of the lower rooms that touches no database."""
+    if item.get_closest_marker("once") or item.get_closest_marker("browser"):
+        return True
     fixtures = set(getattr(item, "fixturenames", ()))
     touches = {"db", "transactional_db", "new_stack"} & fixtures or item.get_closest_marker("django_db")
-    return "providers" in item.path.parts and not touches
+    return not touches and not {"core", "providers", "runtimes"}.isdisjoint(item.path.parts)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database is emptied quickly between tests, and dropped at the end, whoever may still be connected to it."""
+    with django_db_blocker.unblock():
+        flush.install()
+    yield
+    if backend.chosen() == backend.EMBEDDED:
+        return
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -218,7 +218,8 @@ def units_of(amount: Decimal) -> int:
     if amount > MAX_UNITS // UNITS_PER_USD:
         raise ValueError("The amount of money is too large.")
     units = amount.scaleb(10)
-    return int(units.to_integral_value(rounding="ROUND_CEILING"))
+    whole = int(units)  # which rounds down, and is all of it for what was priced here
+    return whole if whole == units else whole + 1
 
 
 def usd_of(units: int) -> Decimal:

@@ -1,4 +1,7 @@
-"""The thread that carries the spool to the ledger. No Django: what takes the records is given to it."""
+"""The thread that brings a spool to the ledger: through whoever carries on this machine, or by carrying itself.
+
+No Django: what takes the records is given to it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from usage.records import CallRecord, from_line
 from usage.segments import SUFFIX, Segment
 
 if TYPE_CHECKING:
+    from usage.carrier import CarrierLock
     from usage.spool import Spool
 
 logger = structlog.get_logger(__name__)
@@ -23,6 +27,9 @@ logger = structlog.get_logger(__name__)
 INTERVAL_S = 0.5
 LONGEST_PAUSE_S = 15.0
 ADOPT_EVERY_S = 10.0
+SYNC_EVERY_S = 15.0
+HANDED_OVER_WITHIN_S = 2.0
+HANGS_AFTER_S = 30.0  # whoever carries and has not shown that it gets on for so long
 BATCH_BYTES = 256 * 1024
 QUARANTINE = "quarantine"
 _TURN = 50  # records, after which whoever waits for the interpreter gets it: this shares a process with an event loop
@@ -54,8 +61,16 @@ class Flusher:
         adopt_every_s: float = ADOPT_EVERY_S,
         batch_bytes: int = BATCH_BYTES,
         at_rest: Callable[[], object] = lambda: None,
+        lock: CarrierLock | None = None,
+        carrier_pid: int = 0,
+        hangs_after_s: float = HANGS_AFTER_S,
     ) -> None:
-        """`at_rest` is called in the thread when it is about to wait: to give back what it holds, as connections."""
+        """`at_rest` is called in the thread when it is about to wait: to give back what it holds, as connections.
+
+        With a lock, it carries only when nobody else does, and hands over what there is when somebody does. If that is
+        `carrier_pid`, what dead processes left is counted here. One that hangs keeps the lock: beside it, this one
+        carries, too, for the ledger takes each record once.
+        """
         self._spool = spool
         self._ingest = ingest
         self._at_rest = at_rest
@@ -63,10 +78,15 @@ class Flusher:
         self._longest_pause_s = longest_pause_s
         self._adopt_every_s = adopt_every_s
         self._batch_bytes = batch_bytes
+        self._lock = lock
+        self._carrier_pid = carrier_pid
+        self._hangs_after_s = hangs_after_s
+        self._beside_one_that_hangs = False
         self._adopted_at = -adopt_every_s
+        self._synced_at = 0.0
         self._wake = threading.Event()
         self._closing = False
-        self._deadline = 0.0
+        self._deadline = self._patience_ends = 0.0
         self._passes = threading.Condition()
         self._passed = 0
         self._thread: threading.Thread | None = None
@@ -105,10 +125,14 @@ class Flusher:
         return True
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Deliver what there is, and end. What cannot be delivered in time stays for the next process."""
+        """Deliver what there is, and end. What cannot be delivered in time stays for the next process.
+
+        For what another carries it waits only shortly: there it is in good hands.
+        """
         thread, self._thread = self._thread, None
         if thread is not None:
             self._deadline = time.monotonic() + timeout_s
+            self._patience_ends = time.monotonic() + min(timeout_s, HANDED_OVER_WITHIN_S)
             self._closing = True
             self._wake.set()
             thread.join(timeout_s + 1)
@@ -118,8 +142,11 @@ class Flusher:
         self._spool.close()
 
     def run_once(self) -> None:
-        """One pass, in the caller's thread, over what dead processes left and what waits; raises what ingest raises."""
+        """One pass, in the caller's thread, over what nobody holds and what waits; raises what ingest raises."""
         self._adopt()
+        self._deliver_all()
+
+    def _deliver_all(self) -> None:
         while (segment := self._spool.next_segment()) is not None:
             self._deliver(segment)
 
@@ -129,26 +156,64 @@ class Flusher:
         while True:
             self._wake.wait(self._pause_s())
             self._wake.clear()
-            closing = self._closing
+            closing, done = self._closing, False
             try:
                 try:
-                    self.run_once()
+                    done = self._pass()
                 finally:
                     self._at_rest()
                 self._well()
             except Exception as error:
+                done = False
                 self._failed(error)
             with self._passes:
                 self._passed += 1
                 self._passes.notify_all()
-            if closing and (not self.failures or time.monotonic() >= self._deadline):
+            if closing and (done or time.monotonic() >= self._deadline):
                 return
 
+    def _pass(self) -> bool:
+        """Whether nothing is left to do."""
+        if self._lock is None:
+            self.run_once()
+            return True
+        if self._lock.take():
+            try:
+                if self._spool.has_handed_over:  # to one that lives no more
+                    self._adopted_at = -self._adopt_every_s
+                self.run_once()
+            finally:
+                self._lock.give_back()  # a process that does nothing else may be waiting for it
+            return True
+        if self._carrier_hangs(self._lock):
+            if self._spool.has_handed_over or self._is_time_to_look():
+                self._spool.adopt(by_force=True)
+            self._deliver_all()
+            return True
+        if self._carrier_pid and self._is_time_to_look() and self._lock.holder() == self._carrier_pid:
+            self._spool.count_left()
+        self._spool.hand_over(everything=self._closing)
+        self._keep_safe()
+        return not self._spool.backlog_bytes or (self._closing and time.monotonic() >= self._patience_ends)
+
+    def _carrier_hangs(self, lock: CarrierLock) -> bool:
+        hangs, before = lock.silent_s() > self._hangs_after_s, self._beside_one_that_hangs
+        self._beside_one_that_hangs = hangs
+        if hangs and not before:
+            logger.warning("usage.carrier_hangs", pid=lock.holder(), hint="Others carry its records until it gets on.")
+        return hangs
+
+    def _keep_safe(self) -> None:
+        """As long as those who carry get nothing done, what waits here shall survive a loss of power, too."""
+        if self._spool.oldest_s > SYNC_EVERY_S and time.monotonic() - self._synced_at > SYNC_EVERY_S:
+            self._spool.sync()
+            self._synced_at = time.monotonic()
+
     def _pause_s(self) -> float:
-        if not self.failures:
-            return self._interval_s
-        pause = min(self._interval_s * 2.0 ** min(self.failures, 20), self._longest_pause_s)
-        return min(pause, 0.2) if self._closing else pause
+        pause = self._interval_s
+        if self.failures:
+            pause = min(pause * 2.0 ** min(self.failures, 20), self._longest_pause_s)
+        return min(pause, 0.05) if self._closing else pause
 
     def _well(self) -> None:
         if self.failures:
@@ -171,11 +236,18 @@ class Flusher:
             self._spool.sync()
 
     def _adopt(self) -> None:
-        if time.monotonic() - self._adopted_at < self._adopt_every_s:
+        if not self._is_time_to_look():
             return
-        self._adopted_at = time.monotonic()
-        if found := self._spool.adopt():
+        found = self._spool.adopt()
+        if found and self._adopt_every_s:  # one that always looks lives on what others hand over
             logger.info("usage.spool_adopted", files=found)
+
+    def _is_time_to_look(self) -> bool:
+        """For what others left."""
+        if time.monotonic() - self._adopted_at < self._adopt_every_s:
+            return False
+        self._adopted_at = time.monotonic()
+        return True
 
     # --- One file ---------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ LARGEST_COST = Decimal(1_000_000)
 _OPERATOR = "operator"  # the source of a price that a person set
 _PRICE_STEP = Decimal("0.000001")  # of the columns
 _ZERO = Decimal(0)
+_LARGEST_PICO = int(LARGEST_COST) * 10**12
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _INPUT, _OUTPUT = "input_tokens", "output_tokens"
 # What a bucket without a price of its own is billed as.
@@ -53,16 +54,23 @@ class Price:
     source: str = ""
     conditions: tuple[Special, ...] = ()  # the last one that holds is the whole price
     variants: tuple[Special, ...] = ()  # the first one that holds and has it replaces a bucket's price
-    plain: tuple[Decimal, Decimal] | None = field(init=False, default=None)
-    """USD for one token in and one out, where nothing else can come into it."""
+    plain: tuple[int, int] | None = field(init=False, default=None)
+    """What one token in and one out cost, in 1e-12 USD, where nothing else can come into it."""
+    most: tuple[int, int] | None = field(init=False, default=None)
+    """What any token in and any out may cost at most, audio's apart; likewise."""
 
     def __post_init__(self) -> None:
-        given, made = self.rates.get(_INPUT), self.rates.get(_OUTPUT)
-        if given is None or made is None or given.tiers or made.tiers or self.conditions or self.variants:
+        if self.conditions or self.variants or self.rates.keys() & {*_OTHERS, "requests"}:
             return
-        if not self.rates.keys() & {*_OTHERS, "requests"}:
-            each = (given.base.scaleb(-6, context=_EXACT), made.base.scaleb(-6, context=_EXACT))
-            object.__setattr__(self, "plain", each)
+        given, made = _pico(self.rates.get(_INPUT)), _pico(self.rates.get(_OUTPUT))
+        if given is None or made is None:
+            return
+        object.__setattr__(self, "plain", (given, made))
+        ins = [given, *(_pico(self.rates[part]) for part in _INPUT_PARTS[:-1] if part in self.rates)]
+        outs = [made, *(_pico(self.rates[part]) for part in _OUTPUT_PARTS[:-1] if part in self.rates)]
+        known = [[one for one in side if one is not None] for side in (ins, outs)]
+        if len(known[0]) == len(ins) and len(known[1]) == len(outs):
+            object.__setattr__(self, "most", (max(known[0]), max(known[1])))
 
     @classmethod
     def of(
@@ -122,8 +130,7 @@ def cost(price: Price | None, usage: Usage, *, at: float, context: Mapping[str, 
         return None
     if price.plain is not None and _is_plain(usage):
         each_input, each_output = price.plain
-        given, made = usage.input_tokens or 0, usage.output_tokens or 0
-        return _settled(_EXACT.add(_EXACT.multiply(each_input, given), _EXACT.multiply(each_output, made)))
+        return _of_pico(each_input * (usage.input_tokens or 0) + each_output * (usage.output_tokens or 0))
     rates = price.rates_at(at, context)
     total = _tokens_cost(rates, usage)
     if total is None:
@@ -159,6 +166,9 @@ def ceiling(
     """
     if price is None:
         return None
+    if price.most is not None and not audio:
+        each_input, each_output = price.most
+        return _of_pico(each_input * max(input_tokens, 0) + each_output * max(max_output_tokens, 0))
     rates = price.rates_at(time.time() if at is None else at, context)
     used = known or Usage()
     if _INPUT not in rates and _OUTPUT not in rates:
@@ -223,6 +233,24 @@ def _is_billed(rates: Rates, bucket: str) -> bool:
 
 def _amount(price: Decimal, count: int, per: int) -> Decimal:
     return _EXACT.divide(_EXACT.multiply(price, count), per)
+
+
+def _pico(rate: Rate | None) -> int | None:
+    """What one token costs, in 1e-12 USD; None if it depends, or is no whole number of them."""
+    if rate is None or rate.tiers:
+        return None
+    each = rate.base.scaleb(6, context=_EXACT)
+    return int(each) if each == each.to_integral_value() else None
+
+
+def _of_pico(amount: int) -> Decimal | None:
+    """As `_settled`. Whole numbers, since a call does this twice and decimals cost ten times as much."""
+    if amount > _LARGEST_PICO:
+        return None
+    steps, rest = divmod(amount, 100)
+    if rest > 50 or (rest == 50 and steps & 1):
+        steps += 1
+    return Decimal(steps).scaleb(-10, context=_EXACT)
 
 
 def _settled(total: Decimal) -> Decimal | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
@@ -17,10 +16,12 @@ import orjson
 
 from core.ids import ID_LENGTH
 
-LARGEST_COUNT = 2_000_000_000  # of one call; more is an upstream's mistake
+LARGEST_COUNT = 2_000_000_000  # of one call; more is an upstream's mistake, and says nothing
 _PLAIN_NAMES = ("prompt_tokens", "completion_tokens", "total_tokens")
 _PLAIN = frozenset(_PLAIN_NAMES)  # what most upstreams say, and no more
 _VERSION = 1
+_COMPLETION_NAMES = ("completion_tokens", "output_tokens")
+_COMPLETION = frozenset(_COMPLETION_NAMES)
 _AUDIO_LENGTHS = ("seconds", "duration", "prompt_audio_seconds")
 _OTHER_UNITS = frozenset(
     {
@@ -52,11 +53,15 @@ class Usage:
     @property
     def prompt_tokens(self) -> int | None:
         """All tokens that went in; None if unknown."""
+        if self.cached_input_tokens is None and self.cache_write_tokens is None and self.audio_input_tokens is None:
+            return self.input_tokens
         return _sum(self.input_tokens, self.cached_input_tokens, self.cache_write_tokens, self.audio_input_tokens)
 
     @property
     def completion_tokens(self) -> int | None:
         """All tokens that came out; None if unknown."""
+        if self.reasoning_tokens is None and self.audio_output_tokens is None:
+            return self.output_tokens
         return _sum(self.output_tokens, self.reasoning_tokens, self.audio_output_tokens)
 
     @property
@@ -85,24 +90,24 @@ def usage_from_openai(usage: Mapping[str, Any] | None) -> Usage | None:
 
     OpenAI counts cached and audio tokens within the prompt, reasoning and audio within the completion
     (https://platform.openai.com/docs/api-reference/chat/object). Details that exceed their sum are cut to it; a count
-    that is no whole number, or negative, is unknown. xAI counts reasoning beside the completion, which its total shows
-    (https://docs.x.ai/docs/key-information/consumption-and-rate-limits). Never raises.
+    that is no whole number, negative or above LARGEST_COUNT is unknown. xAI counts reasoning beside the completion,
+    which its total shows (https://docs.x.ai/docs/key-information/consumption-and-rate-limits). Never raises.
     """
     if type(usage) is not dict and (not isinstance(usage, Mapping) or not usage):
         return None
     if usage.keys() == _PLAIN and (found := _plain(*(usage[name] for name in _PLAIN_NAMES))) is not None:
         return found
     prompt = _first(usage, "prompt_tokens", "input_tokens")
-    completion = _first(usage, "completion_tokens", "output_tokens")
+    completion = _first(usage, *_COMPLETION_NAMES)
     total = _count(usage, "total_tokens")
     inner = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
     outer = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
     found = Usage()
     if total is not None:
-        if prompt is None:
-            prompt = total - min(completion or 0, total)
-        elif completion is None and total >= prompt:
-            completion = total - prompt
+        if prompt is None and (completion is not None or _COMPLETION.isdisjoint(usage)):
+            prompt = _rest(total, completion)
+        elif completion is None and prompt is not None:
+            completion = _rest(total, prompt)
     _split_prompt(found, prompt, usage, inner)
     _split_completion(found, prompt, completion, total, usage, outer)
     if not _OTHER_UNITS.isdisjoint(usage):
@@ -154,10 +159,18 @@ def _split_completion(
     if reasoning:
         beside = (prompt or 0) + completion + reasoning
         if reasoning > completion or total == beside:
-            completion = min(completion + reasoning, LARGEST_COUNT)
+            completion += reasoning
+            if completion > LARGEST_COUNT:
+                return
     audio = _count(details, "audio_tokens")
     found.reasoning_tokens, rest = _part(reasoning, completion)
     found.audio_output_tokens, found.output_tokens = _part(audio, rest)
+
+
+def _rest(total: int, part: int | None) -> int | None:
+    """What a sum leaves beside a part of it."""
+    rest = total - (part or 0)
+    return rest if rest >= 0 else None
 
 
 def _part(value: int | None, whole: int) -> tuple[int | None, int]:
@@ -180,7 +193,7 @@ def _count(data: Mapping[str, Any], name: str) -> int | None:
     value = data.get(name)
     if type(value) is float and value.is_integer():  # Cohere writes 12.0
         value = int(value)
-    return min(value, LARGEST_COUNT) if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
 
 
 def _first(data: Mapping[str, Any], *names: str) -> int | None:
@@ -195,14 +208,24 @@ def _audio_ms(usage: Mapping[str, Any]) -> int | None:
     """How long the audio was, in milliseconds."""
     for name in _AUDIO_LENGTHS:
         value = usage.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-            return min(round(value * 1000), LARGEST_COUNT)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST_COUNT / 1000:
+            return round(value * 1000)
     return None
 
 
 def _sum(*counts: int | None) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def called(factory: str, llm_name: str, *, of_service: bool) -> str:
+    """How the model that the books name is called: `name@factory` or `service~name`; "" for none.
+
+    Of a service's model the tenant has no row, so the books have no id of one.
+    """
+    if not llm_name:
+        return ""
+    return f"{factory}~{llm_name}" if of_service else f"{llm_name}@{factory}"
 
 
 @dataclass(slots=True)

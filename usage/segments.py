@@ -36,19 +36,36 @@ class Segment:
             os.close(fd)  # somebody took it for a dead process's in the instant before it was locked
 
     @classmethod
-    def adopt(cls, path: Path) -> Segment | None:
-        """What a dead process left; None while its writer lives, or when it is gone."""
+    def adopt(cls, path: Path, *, by_force: bool = False) -> Segment | None:
+        """What a dead process left; None while its writer lives, or when it is gone.
+
+        `by_force`: though another holds it, who does not write. Both deliver it then; it goes when one of them is done.
+        """
         try:
             fd = os.open(path, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:
             return None
-        if not _locked(path, fd):
+        if not _locked(path, fd) and not by_force:
             os.close(fd)
             return None
         stat = os.fstat(fd)
         found = cls(path, fd, stat.st_size)
         found.since -= max(0.0, time.time() - stat.st_mtime)
         return found
+
+    @staticmethod
+    def is_left(path: Path) -> bool:
+        """Whether the process that wrote it lives no more, as far as its name tells."""
+        pid = path.name.split("-")[1:2]
+        if not pid or not pid[0].isdecimal():
+            return True
+        try:
+            os.kill(int(pid[0]), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+        return False
 
     @property
     def backlog_bytes(self) -> int:

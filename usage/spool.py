@@ -1,12 +1,14 @@
 """Where metered calls wait until the database has them. Files only, no Django.
 
-A record is in the kernel's hands when `append` returns, so that it survives whatever happens to this process. A thread
-carries the lines to the ledger, which takes each once however often it is given; a file goes when all of its lines have
-been taken. What a process left that was killed is delivered by the next one that looks.
+A record is in the kernel's hands when `append` returns, so that it survives whatever happens to this process. Whoever
+carries brings the lines to the ledger, which takes each once however often it is given; a file goes when all of its
+lines have been taken. Files that nobody holds, handed over or left by a process that was killed, are adopted.
 
     append ─▶ active file ─seal─▶ sealed files ─read─▶ ledger ─▶ gone
-                                       ▲                 └─ what it refuses ─▶ quarantine/
-              files of dead processes ─┘
+                                    │      ▲             └─ what it refuses ─▶ quarantine/
+                               hand over  adopt
+                                    ▼      │
+                              files that nobody holds ◀─ death
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakSet
 
 from usage.flusher import Flusher, Refusal
@@ -33,6 +36,14 @@ AFTER_FAULT_S = 1.0
 
 class SpoolFull(Exception):
     """The record could not be written: too much is waiting, or the disk takes no more."""
+
+
+class _Handed(NamedTuple):
+    """A file that others may deliver, and that counts here until it is gone."""
+
+    size_bytes: int
+    since: float
+    ours: bool = True  # or else a dead process's
 
 
 class Spool:
@@ -52,6 +63,7 @@ class Spool:
         self._active: Segment | None = None
         self._sealed: deque[Segment] = deque()
         self._own: set[Path] = set()
+        self._handed: dict[Path, _Handed] = {}
         self._backlog = 0
         self._faulty_until = 0.0
 
@@ -81,7 +93,7 @@ class Spool:
 
     @property
     def backlog_bytes(self) -> int:
-        """How much is waiting, what dead processes left and this one adopted included."""
+        """How much is waiting: what was handed over counts until it is delivered, and so does what was adopted."""
         return self._backlog
 
     @property
@@ -89,6 +101,7 @@ class Spool:
         """For how long the oldest record has been waiting, about; 0 when none is."""
         with self._lock:
             waiting = [one.since for one in (*self._sealed, self._active) if one is not None and one.backlog_bytes]
+            waiting += [one.since for one in self._handed.values()]
         return time.monotonic() - min(waiting) if waiting else 0.0
 
     # --- For the flusher --------------------------------------------------------------------------------------------
@@ -113,25 +126,65 @@ class Spool:
             self._backlog -= segment.backlog_bytes
         segment.discard()
 
-    def adopt(self) -> int:
-        """Take over what dead processes left here; how many files."""
+    def adopt(self, *, by_force: bool = False) -> int:
+        """Take over what nobody holds here; how many files. `by_force`: and what was handed over, whoever holds it."""
+        self._look()
         found = 0
         for path in sorted(self.directory.glob(f"*{SUFFIX}")):
             if path in self._own:
                 continue
-            segment = Segment.adopt(path)
+            handed = self._handed.get(path)
+            segment = Segment.adopt(path, by_force=by_force and handed is not None and handed.ours)
             if segment is not None:
                 found += 1
                 with self._lock:
                     self._own.add(path)
                     self._sealed.append(segment)
                     self._backlog += segment.size
+                    if (before := self._handed.pop(path, None)) is not None:
+                        self._backlog -= before.size_bytes
         return found
 
+    @property
+    def has_handed_over(self) -> bool:
+        """Whether files are with others that have not been seen to be delivered."""
+        return bool(self._handed)
+
+    def hand_over(self, *, everything: bool = False) -> None:
+        """Leave what waits to whoever carries, and look what of it has been delivered.
+
+        As long as something of ours is with them, lines are gathered in the active file, unless `everything` is to go:
+        so the files grow instead of their number when delivery is slow.
+        """
+        self._look()
+        if everything or not any(one.ours for one in self._handed.values()):
+            self._seal()
+        with self._lock:
+            going = list(self._sealed)
+            self._sealed.clear()
+            for segment in going:
+                self._own.discard(segment.path)
+                self._handed[segment.path] = _Handed(segment.backlog_bytes, segment.since)
+        for segment in going:
+            segment.release()
+
+    def count_left(self) -> None:
+        """Have what dead processes left count as if it had been handed over by this one."""
+        for path in self.directory.glob(f"*{SUFFIX}"):
+            if path in self._own or path in self._handed or not Segment.is_left(path):
+                continue
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                since = time.monotonic() - max(0.0, time.time() - stat.st_mtime)
+                with self._lock:
+                    self._handed[path] = _Handed(stat.st_size, since, ours=False)
+                    self._backlog += stat.st_size
+
     def sync(self) -> None:
-        """Bring what waits to the disk."""
-        self._seal()
-        for segment in self._sealed:
+        """Bring what waits here to the disk."""
+        with self._lock:
+            held = [one for one in (*self._sealed, self._active) if one is not None]
+        for segment in held:
             segment.sync()
 
     def close(self) -> None:
@@ -143,6 +196,7 @@ class Spool:
             self._active = None
             self._sealed.clear()
             self._own.clear()
+            self._handed.clear()
             self._backlog = 0
         for segment in left:
             if segment.backlog_bytes:
@@ -158,6 +212,12 @@ class Spool:
             self._sealed.append(self._active)
         self._active = fresh
         return fresh
+
+    def _look(self) -> None:
+        """What of the files that were handed over is gone, and so has been delivered."""
+        for path in [path for path in self._handed if not path.exists()]:
+            with self._lock:
+                self._backlog -= self._handed.pop(path).size_bytes
 
     def _seal(self) -> None:
         """Let the active file take no more lines. Its successor is made first, so that nobody waits for that."""

@@ -42,8 +42,8 @@ class LLMBundle(Coroutines):
     def transcription(self, audio_path: Any, **options: Any) -> tuple[str, int]:
         return door().run(lambda: self.async_transcription(audio_path, **options))
 
-    def stream_transcription(self, audio_path: Any) -> Generator[dict[str, Any], None, None]:
-        yield from door().iterate(lambda: self.async_stream_transcription(audio_path))
+    def stream_transcription(self, audio_path: Any, **options: Any) -> Generator[dict[str, Any], None, None]:
+        yield from door().iterate(lambda: self.async_stream_transcription(audio_path, **options))
 
     def tts(self, text: str, **options: Any) -> Generator[bytes | int, None, None]:
         yield from door().iterate(lambda: self.async_tts(text, **options))

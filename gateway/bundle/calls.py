@@ -19,19 +19,21 @@ from gateway.bundle.errors import NotAuthorized, of_gateway
 from gateway.call import Call
 from gateway.deployments import Deployment
 from gateway.errors import GatewayError
+from gateway.pipeline import Streaming
 from gateway.resolve import resolve
 from gateway.snapshot import Caller, Plan, TenantSnapshot
-from gateway.targets import AsEvents
+from gateway.targets import Open, open_events
 from providers.llm_types import LLMType
 from providers.wire import Operation, operation_for
 from tenants.models import SCOPES
 from usage.records import CallRecord, Usage
 
 T = TypeVar("T")
+Out = TypeVar("Out", bytes, list[dict[str, Any]])
+Read = Callable[[Streaming[Out]], AsyncGenerator[T, None]]
 
 MAX_LENGTH = 8192  # tokens that a model reads, where its row says nothing
 _AWAY = (DatabaseError, InterfaceError, psycopg.Error)
-_as_events = AsEvents()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +120,35 @@ class Model:
 
         return await _told(work)
 
-    async def stream(
+    def stream(
         self, payload: Mapping[str, Any], records: list[CallRecord]
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
         """The chunks of a chat as they come, in OpenAI's shape."""
+        return self.follow(payload, records, open_events, _as_they_come)
+
+    async def follow(
+        self, payload: Mapping[str, Any], records: list[CallRecord], open: Open[Out], read: Read[Out, T]
+    ) -> AsyncGenerator[T, None]:
+        """What is read of an answer while it comes; its record is added to `records`. Who ends it ends the call."""
 
         here = door()
 
-        async def work() -> AsyncGenerator[list[dict[str, Any]], None]:
+        async def work() -> AsyncGenerator[T, None]:
             engine = await here.engine()
-            streaming = await engine.stream(await self._call(here, payload, stream=True), _as_events)
+            streaming = await engine.stream(await self._call(here, payload, stream=True), open)
             try:
-                async with aclosing(aiter(streaming)) as pieces:  # type: ignore[type-var]
-                    async for chunks in pieces:
-                        yield chunks
+                async with aclosing(read(streaming)) as items:
+                    async for item in items:
+                        yield item
             finally:
                 await streaming.close()
                 if streaming.record is not None:
                     records.append(streaming.record)
 
         try:
-            async with aclosing(here.follow(work)) as pieces:
-                async for chunks in pieces:
-                    yield chunks
+            async with aclosing(here.follow(work)) as items:
+                async for item in items:
+                    yield item
         except GatewayError as error:
             raise of_gateway(error) from None
         except _AWAY:
@@ -201,6 +209,12 @@ async def _told(work: Callable[[Door], Coroutine[Any, Any, T]]) -> T:
         raise of_gateway(error) from None
     except _AWAY:
         raise _away() from None
+
+
+async def _as_they_come(streaming: Streaming[Out]) -> AsyncGenerator[Out, None]:
+    async with aclosing(aiter(streaming)) as pieces:  # type: ignore[type-var]
+        async for piece in pieces:
+            yield piece
 
 
 def _deployments(plan: Plan) -> list[Deployment]:

@@ -10,17 +10,18 @@ from typing import Any, Literal, TypeVar
 import structlog
 
 from core.errors import AppError, InvalidInput
-from gateway.bundle import media, talks, vectors
-from gateway.bundle.calls import Model, Spent
+from gateway.bundle import media, sounds, talks, vectors
+from gateway.bundle.calls import Model, Read, Spent
 from gateway.bundle.door import door
 from gateway.bundle.errors import as_text
 from gateway.bundle.talks import Talk
 from gateway.bundle.texts import fitted, fitted_beside
 from gateway.bundle.tools import Session, Toolbox
 from gateway.estimate import tokens_of
+from gateway.targets import Open
 from providers.errors import BadReply, UpstreamError
 from providers.llm_types import LLMType
-from providers.wire import Embeddings, Operation, Ranking, Speech, Transcript
+from providers.wire import Embeddings, Operation, Ranking, Transcript
 from usage.records import CallRecord, Usage
 
 logger = structlog.get_logger(__name__)
@@ -29,7 +30,6 @@ T = TypeVar("T")
 Texts = AsyncGenerator[str | int, None]
 
 MAX_ROUNDS = 5
-AUDIO_CHUNK_BYTES = 64 * 1024
 DESCRIBE = {
     "Chinese": "请用中文详细描述这张图片：时间、地点、人物、事件；图中若有数据，请逐一列出。",
     "English": "Describe this picture in detail: where and when it is, who is in it, what happens. List its data.",
@@ -150,16 +150,30 @@ class Coroutines:
             return self._as_text(error), 0
         return heard.text, _total(records) or tokens_of(heard.text)
 
-    async def async_stream_transcription(self, audio_path: Any) -> AsyncGenerator[dict[str, Any], None]:
-        """One event with the whole text: no upstream is asked to stream it."""
-        text, _ = await self.async_transcription(audio_path)
-        yield {"event": "final", "text": text, "streaming": False}
+    async def async_stream_transcription(self, audio_path: Any, **options: Any) -> AsyncGenerator[dict[str, Any], None]:
+        """What is new of the text as `{"event": "delta", "text": …}`, and at last all of it as `{"event": "final", …}`.
+
+        Of an upstream that does not stream there is the final event only, with `"streaming": False`.
+        """
+        self._need(Operation.TRANSCRIPTION)
+        data, name = media.recording(audio_path)
+        payload = {**options, "file": data, "filename": name, "stream": True}
+        dictation = sounds.Dictation()
+        try:
+            async with aclosing(self._follow(payload, dictation.open, dictation.events)) as events:
+                async for event in events:
+                    yield event
+        except (AppError, UpstreamError) as error:
+            yield {"event": "error", "text": self._as_text(error)}
 
     async def async_tts(self, text: str, **options: Any) -> AsyncGenerator[bytes | int, None]:
-        """Sound in pieces, and at last the tokens of the text, estimated."""
-        speech = await self._complete(Operation.SPEECH, {**options, "input": text}, [], Speech)
-        for start in range(0, len(speech.audio), AUDIO_CHUNK_BYTES):
-            yield speech.audio[start : start + AUDIO_CHUNK_BYTES]
+        """Sound in pieces as it comes, and at last the tokens of the text, estimated."""
+        self._need(Operation.SPEECH)
+        payload = {**options, "input": text}
+        payload.pop("stream_format", None)  # no events: they would be sound in base64
+        async with aclosing(self._follow(payload, sounds.open_audio, sounds.audio)) as pieces:
+            async for piece in pieces:
+                yield piece
         yield tokens_of(text)
 
     # --- Chats ------------------------------------------------------------------------------------------------------
@@ -251,6 +265,18 @@ class Coroutines:
         if not isinstance(reply, kind):
             raise BadReply("The answer is not of the kind that was asked for.", step="parse")
         return reply
+
+    async def _follow(
+        self, payload: Mapping[str, Any], open: Open[bytes], read: Read[bytes, T]
+    ) -> AsyncGenerator[T, None]:
+        """What is read of one answer while it comes."""
+        records: list[CallRecord] = []
+        try:
+            async with aclosing(self._model.follow(payload, records, open, read)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            self.last_call = Spent.of(records)
 
     def _need(self, operation: Operation) -> None:
         if self._model.operation is not operation:

@@ -11,24 +11,27 @@ from celery import current_app
 from django.conf import settings
 from kombu.exceptions import KombuError
 
+from jobs.models import Job
+
 RUN = "jobs.tasks.run"
 _CONNECT_TIMEOUT_S = 2.0
 _GRACE_S = 30  # between asking a handler to stop and killing the process it runs in
 logger = structlog.get_logger(__name__)
 
 
-def send(job_id: str, *, timeout_s: int) -> bool:
+def send(job: Job) -> bool:
     """Tell the workers of a job. False, and a line in the log, when the broker does not answer: `sweep` tries again."""
-    task = current_app.signature(RUN, args=[job_id])
+    task = current_app.signature(RUN, args=[job.pk])
     try:
         task.apply_async(
-            soft_time_limit=timeout_s,
-            time_limit=timeout_s + _GRACE_S,
+            queue=job.queue,
+            soft_time_limit=job.timeout_s,
+            time_limit=job.timeout_s + _GRACE_S,
             retry=False,
             ignore_result=True,
         )
     except (OSError, KombuError, redis.RedisError) as error:
-        logger.warning("job.not_sent", job_id=job_id, error=type(error).__name__)
+        logger.warning("job.not_sent", job_id=job.pk, error=type(error).__name__)
         return False
     return True
 
@@ -47,14 +50,16 @@ def check() -> None:
         raise OSError(type(error).__name__) from error
 
 
-def depth() -> int:
-    """How many messages wait. Raises OSError when the broker does not answer."""
-    queue = current_app.conf.task_default_queue
+def depth(*queues: str) -> int:
+    """How many messages wait in these queues (none named: in all). Raises OSError when the broker does not answer."""
+    wanted = queues or settings.JOB_QUEUES
     if not settings.REDIS_URL:
-        return sum(1 for name in os.listdir(Path(settings.QUEUE_DIR) / "messages") if name.endswith(f".{queue}.msg"))
+        ends = tuple(f".{queue}.msg" for queue in wanted)
+        return sum(1 for name in os.listdir(Path(settings.QUEUE_DIR) / "messages") if name.endswith(ends))
+    prefix = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]
     try:
         with _redis() as client:
-            return int(client.llen(f"{settings.CELERY_BROKER_TRANSPORT_OPTIONS['global_keyprefix']}{queue}"))
+            return sum(int(client.llen(f"{prefix}{queue}")) for queue in wanted)
     except redis.RedisError as error:
         raise OSError(type(error).__name__) from error
 

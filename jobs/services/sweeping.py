@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F, Q
 
 from core.clock import now
 from jobs.models import Job, JobState, WorkerHeartbeat
-from jobs.services import broker
+from jobs.services import broker, history
 
-# A message may wait behind many others; only after this long is it sent again although the queue is not empty.
-RESEND_ANYWAY_AFTER = timedelta(minutes=10)
 _BATCH = 500
 logger = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ def sweep() -> dict[str, int]:
         counts[_take_back(job, at)] += 1
     for job in _unheard(at):
         seen = Job.objects.filter(pk=job.pk, state=JobState.PENDING, queued_at=job.queued_at)
-        if seen.update(queued_at=at) and broker.send(job.pk, timeout_s=job.timeout_s):
+        if seen.update(queued_at=at) and broker.send(job):
             counts["resent"] += 1
     if any(counts.values()):
         logger.info("jobs.swept", **counts)
@@ -52,43 +53,66 @@ def sweep() -> dict[str, int]:
 
 
 def _take_back(job: Job, at: datetime) -> str:
-    seen = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, lease=job.lease, heartbeat_at=job.heartbeat_at)
-    over = {"finished_at": at, "lease": ""}
+    values = _after_death(job, at)
+    with transaction.atomic():
+        seen = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, lease=job.lease, heartbeat_at=job.heartbeat_at)
+        if seen.update(lease="", **values):
+            history.note(job.pk, values["state"], values.get("error", {}).get("message") or values.get("message", ""))
+    if values["state"] == JobState.PENDING:
+        broker.send(job)
+    return "revived" if values["state"] in (JobState.PENDING, JobState.SUSPENDED) else "ended"
+
+
+def _after_death(job: Job, at: datetime) -> dict[str, Any]:
+    """What becomes of a job whose worker is gone."""
     if job.cancel_requested_at is not None:
-        seen.update(state=JobState.CANCELLED, **over)
-        return "ended"
+        return {"state": JobState.CANCELLED, "finished_at": at}
+    if job.suspend_requested_at is not None:
+        return {"state": JobState.SUSPENDED, "suspend_requested_at": None, "message": ""}
     if job.started_at is not None and job.started_at + timedelta(seconds=job.timeout_s) < at:
-        seen.update(state=JobState.TIMED_OUT, error=timed_out(job.timeout_s), **over)
-        return "ended"
+        return {"state": JobState.TIMED_OUT, "error": timed_out(job.timeout_s), "finished_at": at}
     if job.attempts >= job.max_attempts:
-        seen.update(state=JobState.FAILED, error=WORKER_STOPPED, **over)
-        return "ended"
-    if seen.update(state=JobState.PENDING, lease="", queued_at=at, message="The worker stopped; trying again."):
-        broker.send(job.pk, timeout_s=job.timeout_s)
-    return "revived"
+        return {"state": JobState.FAILED, "error": WORKER_STOPPED, "finished_at": at}
+    return {"state": JobState.PENDING, "queued_at": at, "message": "The worker stopped; trying again."}
 
 
 def _unheard(at: datetime) -> list[Job]:
-    """Pending jobs whose message must have been lost, and those whose time has come."""
-    due = Q(run_after__lte=at, queued_at__lt=F("run_after"))
-    waited = Q(run_after__isnull=True) | Q(run_after__lte=at)
-    patience = timedelta(seconds=settings.JOB_LEASE_S) if _empty() else RESEND_ANYWAY_AFTER
-    lost = waited & (Q(queued_at__isnull=True) | Q(queued_at__lt=at - patience))
-    return list(Job.objects.filter(state=JobState.PENDING).filter(due | lost).order_by("created_at")[:_BATCH])
+    """Pending jobs whose time has come, and as many as there are fewer messages than jobs that wait.
+
+    Which job a message names does not matter (`runner.serve`): a long queue gets no message twice.
+    """
+    due = Job.objects.due(at)
+    come = due.filter(run_after__lte=at, queued_at__lt=F("run_after"))
+    found = list(come.order_by("created_at")[:_BATCH])
+    patience = Q(queued_at__isnull=True) | Q(queued_at__lt=at - timedelta(seconds=settings.JOB_LEASE_S))
+    for queue in settings.JOB_QUEUES:
+        waiting = due.filter(queue=queue).exclude(pk__in=come.values("pk"))
+        lost = waiting.count() - _messages(queue)
+        if lost > 0:
+            found += waiting.filter(patience).order_by("created_at")[: min(lost, _BATCH)]
+    return found
 
 
-def _empty() -> bool:
+def _messages(queue: str) -> float:
     try:
-        return broker.depth() == 0
+        return broker.depth(queue)
     except OSError:
-        return False
+        return math.inf  # nothing could be sent either
+
+
+def _forget(before: datetime) -> int:
+    """One batch of what finished before; not what somebody retries at this instant."""
+    with transaction.atomic():
+        old = Job.objects.finished_before(before).order_by().select_for_update(skip_locked=True)
+        ids = list(old.values_list("pk", flat=True)[:_BATCH])
+        Job.objects.filter(pk__in=ids).delete()
+    return len(ids)
 
 
 def prune() -> int:
     """Delete what finished longer than JOB_RETENTION_DAYS ago; returns how many jobs went."""
     before, gone = now() - timedelta(days=settings.JOB_RETENTION_DAYS), 0
-    while ids := list(Job.objects.finished_before(before).order_by().values_list("pk", flat=True)[:_BATCH]):
-        gone += len(ids)
-        Job.objects.filter(pk__in=ids).delete()
+    while count := _forget(before):
+        gone += count
     WorkerHeartbeat.objects.filter(seen_at__lt=now() - timedelta(days=1)).delete()
     return gone

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.core import signing
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.timezone import localdate
 
+from core import admin_review
 from core.admin import actor_of, refusal_text, widgets
 from core.errors import AppError
 from providers.catalog import formats
@@ -26,19 +25,13 @@ SALT = "catalogue-import"
 REVIEW_VALID_S = 24 * 3600
 MAX_FILE_BYTES = 16 * 1024 * 1024
 ROWS_SHOWN = 1000
-CELL_LENGTH = 200
+_SAYS = {"kept": "edited here, kept", "removed": "not in the file"}
 
 
-class SourceForm(forms.Form):
+class SourceForm(admin_review.SourceForm):
     """Where the catalogue comes from, and how it is to be read."""
 
-    file = forms.FileField(required=False, widget=widgets.UnfoldAdminFileFieldWidget)
-    text = forms.CharField(
-        required=False,
-        strip=False,
-        label="…or paste it",
-        widget=widgets.UnfoldAdminTextareaWidget({"rows": 6, "class": "lla-code", "spellcheck": "false"}),
-    )
+    max_bytes = MAX_FILE_BYTES
     format = forms.ChoiceField(required=False, widget=widgets.UnfoldAdminSelectWidget)
     overwrite = forms.BooleanField(
         required=False,
@@ -56,20 +49,6 @@ class SourceForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["format"].choices = [("", "detect"), *((name, name) for name in formats.names())]  # type: ignore[attr-defined]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if cleaned.get("file") and cleaned.get("text"):
-            raise ValidationError("Choose a file or paste its text, not both.")
-        if upload := cleaned.get("file"):
-            if upload.size > MAX_FILE_BYTES:
-                raise ValidationError(f"The file is larger than {MAX_FILE_BYTES // 2**20} MiB.")
-            cleaned["data"] = upload.read()
-        else:
-            cleaned["data"] = (cleaned.get("text") or "").encode(errors="replace")
-        if not cleaned["data"].strip():
-            raise ValidationError("Choose a file, or paste a catalogue.")
-        return cleaned
 
 
 def import_view(admin: Any, request: HttpRequest) -> HttpResponse:
@@ -125,16 +104,24 @@ def _reviewed(data: bytes, format_name: str, overwrite: bool, retire: bool) -> d
     review = {"text": data.decode(), "format": diff.format, "overwrite": overwrite, "retire": retire}
     token = signing.dumps({**review, "fingerprint": diff.fingerprint}, salt=SALT, compress=True)
     form = SourceForm(initial={"overwrite": overwrite, "retire": retire})
-    return {"diff": diff, "sections": list(_sections(diff)), "review_token": token, "form": form}
+    return {
+        "diff": diff,
+        "numbers": [(count, _SAYS.get(name, name)) for name, count in diff.summary.items()],
+        "sections": list(_sections(diff)),
+        "review_token": token,
+        "form": form,
+        "options": [form["overwrite"], form["retire"]],
+    }
 
 
 def _sections(diff: CatalogDiff) -> Iterator[dict[str, Any]]:
     gone = "Disabled, because they are not in the file" if diff.retire else "Not in the file: they stay as they are"
-    for name, rows, title, icon, opened in (
-        ("added", diff.added, "Added", "add_circle", False),
-        ("changed", diff.changed, "Changed", "change_circle", True),
-        ("kept", diff.kept, "Edited here and kept: the file says otherwise", "lock", True),
-        ("removed", diff.removed, gone, "do_not_disturb_on", False),
+    kept = "Edited here and kept: the file says otherwise"
+    for name, rows, title, icon, says in (
+        ("added", diff.added, "Added", "add_circle", "Will hold"),
+        ("changed", diff.changed, "Changed", "change_circle", "Old → new"),
+        ("kept", diff.kept, kept, "lock", "Here → in the file"),
+        ("removed", diff.removed, gone, "do_not_disturb_on", "Old → new"),
     ):
         if rows:
             shown = [_row(row) for row in rows[:ROWS_SHOWN]]
@@ -142,7 +129,8 @@ def _sections(diff: CatalogDiff) -> Iterator[dict[str, Any]]:
                 "name": name,
                 "title": title,
                 "icon": icon,
-                "open": opened,
+                "says": says,
+                "open": name in ("changed", "kept"),
                 "rows": shown,
                 "count": len(rows),
                 "more": len(rows) - len(shown),
@@ -150,23 +138,9 @@ def _sections(diff: CatalogDiff) -> Iterator[dict[str, Any]]:
 
 
 def _row(row: RowDiff) -> dict[str, Any]:
-    values = {name: _shown(value) for name, value in row.values.items() if value not in ("", None, [], {})}
-    fields = [{"field": one.field, "old": _shown(one.old), "new": _shown(one.new)} for one in row.fields]
-    return {"kind": row.kind, "name": row.name, "fields": fields, "values": values}
-
-
-def _shown(value: Any) -> str:
-    """A value as a table cell: short, and never a Python literal."""
-    if value is None or value == "":
-        return "nothing"
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value) or "nothing"
-    if isinstance(value, dict | list | bool):
-        value = json.dumps(plain(value), ensure_ascii=False)
-    elif not isinstance(value, str):
-        value = plain(value)
-    text = str(value)
-    return text if len(text) <= CELL_LENGTH else f"{text[:CELL_LENGTH]}…"
+    changes = ((one.field, plain(one.old), plain(one.new)) for one in row.fields)
+    values = {name: plain(value) for name, value in row.values.items()}
+    return admin_review.row(row.kind, row.name, changes, values)
 
 
 def export_view(request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from core.redact import CUT, redact
 from providers.errors import BadReply
 
 MAX_WORDS = 200
+_NESTED = (dict, list)
 MAX_DEPTH = 100  # of JSON; what is written anew from it may be nested 254 deep at most
 _PEEK_BYTES = 8192
 _TITLE = re.compile(r"(?i)<title\b[^<>]{0,200}>([^<]{0,500})</title")
@@ -64,10 +65,14 @@ def is_deep(value: Any) -> bool:
     """Whether objects and lists are nested deeper than MAX_DEPTH."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        inside = (outer.values() if isinstance(outer, dict) else outer for outer in level)
-        level = [inner for values in inside for inner in values if isinstance(inner, dict | list)]
-        if not level:
+        inside = []
+        for outer in level:
+            for inner in outer.values() if isinstance(outer, dict) else outer:
+                if isinstance(inner, _NESTED):
+                    inside.append(inner)
+        if not inside:
             return False
+        level = inside
     return True
 
 

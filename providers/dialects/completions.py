@@ -10,13 +10,23 @@ from typing import Any
 
 from providers.dialects.base import to_json
 
+_OBJECT = (dict, Mapping)  # what nearly all are comes first: to be told from others by their class costs more
+
 
 def completion(
-    *, id: str, model: str, choices: list[dict[str, Any]], usage: dict[str, Any] | None, created: int = 0
+    *,
+    id: str,
+    model: str,
+    choices: list[dict[str, Any]],
+    usage: dict[str, Any] | None,
+    created: int = 0,
+    service_tier: str = "",
 ) -> dict[str, Any]:
-    """A chat completion; usage that is unknown is left out."""
+    """A chat completion; usage and a service tier that are unknown are left out."""
     reply = {"id": id, "object": "chat.completion", "created": created, "model": model, "choices": choices}
-    return reply if usage is None else {**reply, "usage": usage}
+    if usage is not None:
+        reply["usage"] = usage
+    return {**reply, "service_tier": service_tier} if service_tier else reply
 
 
 def choice(index: int, message: Mapping[str, Any], finish_reason: str, logprobs: Any = None) -> dict[str, Any]:
@@ -36,9 +46,10 @@ def chunk(
     return {**head, "object": "chat.completion.chunk", "created": 0, "choices": [one]}
 
 
-def usage_chunk(head: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+def usage_chunk(head: Mapping[str, Any], usage: Mapping[str, Any], service_tier: str = "") -> dict[str, Any]:
     """The last piece, which has no choice."""
-    return {**head, "object": "chat.completion.chunk", "created": 0, "choices": [], "usage": dict(usage)}
+    piece = {**head, "object": "chat.completion.chunk", "created": 0, "choices": [], "usage": dict(usage)}
+    return {**piece, "service_tier": service_tier} if service_tier else piece
 
 
 def call(id: str, name: str, arguments: Any) -> dict[str, Any]:
@@ -74,17 +85,17 @@ def usage(
 
 def tokens(data: Any, name: str) -> int | None:
     """A count of tokens; None for anything that is not one."""
-    value = data.get(name) if isinstance(data, Mapping) else None
+    value = data.get(name) if isinstance(data, _OBJECT) else None
     return value if type(value) is int and value >= 0 else None
 
 
 def text(data: Any, name: str) -> str:
     """A text; "" for anything that is not one."""
-    value = data.get(name) if isinstance(data, Mapping) else None
+    value = data.get(name) if isinstance(data, _OBJECT) else None
     return value if isinstance(value, str) else ""
 
 
 def record(data: Any, name: str) -> dict[str, Any] | None:
     """An object; None for anything that is not one."""
-    value = data.get(name) if isinstance(data, Mapping) else None
+    value = data.get(name) if isinstance(data, _OBJECT) else None
     return value if isinstance(value, dict) else None

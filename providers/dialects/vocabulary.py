@@ -36,6 +36,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "stop": ([],),
     "functions": ([],),
     "response_format": ({"type": "text"},),
+    "include_image_base64": (False,),
 }
 _DATA_URL = re.compile(r"data:([\w.+\-]{1,64}/[\w.+\-]{1,64})(?:;[\w=.+\-]{1,64})*;base64,([A-Za-z0-9+/_\-=\s]+)", re.A)
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -4,7 +4,7 @@
     const POLL_MS = 1000, SLOWEST_MS = 15000;
 
     document.addEventListener("submit", (event) => {
-        const question = event.target.dataset?.confirm;
+        const question = event.submitter?.dataset.confirm ?? event.target.dataset?.confirm;
         if (question && !window.confirm(question)) event.preventDefault();
     });
 
@@ -34,6 +34,9 @@
     });
 
     // Elements with data-live=key are replaced by what their data-live-url answers, until that says "finished".
+    // They are asked for every second, or as rarely (in seconds) as data-live-every of one of a URL's says.
+    const asked = new Map(), shown = new WeakMap();
+
     function watched() {
         const byUrl = new Map();
         for (const element of document.querySelectorAll("[data-live]")) {
@@ -46,14 +49,16 @@
 
     async function poll(url, elements) {
         const keys = elements.map((element) => element.dataset.live).slice(0, 100);
-        const response = await fetch(`${url}?keys=${encodeURIComponent(keys.join(","))}`, {
+        const mark = url.includes("?") ? "&" : "?";
+        const response = await fetch(`${url}${mark}keys=${encodeURIComponent(keys.join(","))}`, {
             headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "error",
         });
         if (!response.ok) throw new Error(String(response.status));
         const { items } = await response.json();
         for (const element of elements) {
             const item = items[element.dataset.live];
-            if (item && element.innerHTML !== item.html) element.innerHTML = item.html;
+            if (item && item.html !== (shown.get(element) ?? element.innerHTML)) element.innerHTML = item.html;
+            if (item) shown.set(element, item.html);
             if (!item || item.finished) {
                 delete element.dataset.live;
                 element.dispatchEvent(new CustomEvent("live:finished", { bubbles: true }));
@@ -67,7 +72,11 @@
         let next = POLL_MS;
         if (!document.hidden) {
             try {
-                for (const [url, elements] of targets) await poll(url, elements);
+                for (const [url, elements] of targets) {
+                    if (Date.now() < (asked.get(url) ?? 0)) continue;
+                    await poll(url, elements);
+                    asked.set(url, Date.now() + 1000 * Number(elements[0].dataset.liveEvery ?? 0) - POLL_MS / 2);
+                }
             } catch {
                 next = Math.min(delay * 2, SLOWEST_MS);
             }

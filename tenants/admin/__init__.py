@@ -2,9 +2,11 @@
 
 from tenants.admin.audit import AuditEventAdmin
 from tenants.admin.credentials import CredentialAdmin
+from tenants.admin.langfuse import LangfuseProjectAdmin
 from tenants.admin.people import GroupAdmin, LoginFailureAdmin, UserAdmin
 from tenants.admin.probes import ProbeAdmin
 from tenants.admin.routes import RouteAdmin
+from tenants.admin.service_audience import ServiceAudienceAdmin
 from tenants.admin.tenant_llms import TenantLLMAdmin
 from tenants.admin.tenants import TenantAdmin
 from tenants.admin.tokens import ApiTokenAdmin
@@ -14,9 +16,11 @@ __all__ = [
     "AuditEventAdmin",
     "CredentialAdmin",
     "GroupAdmin",
+    "LangfuseProjectAdmin",
     "LoginFailureAdmin",
     "ProbeAdmin",
     "RouteAdmin",
+    "ServiceAudienceAdmin",
     "TenantAdmin",
     "TenantLLMAdmin",
     "UserAdmin",

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest
 
-from core.admin import badge, display
+from core.admin import badge, display, object_action
 from core.secrets import SecretError
 from providers.errors import Verdict
 from providers.models import INVALID, VALID
@@ -35,7 +35,7 @@ class Operated:
 
 
 class Switched(Operated):
-    """Mixin: rows that are enabled and disabled, many at once in the list."""
+    """Mixin: rows that are enabled and disabled, many at once in the list or by buttons of their pages."""
 
     actions: Sequence[str] = ("enable", "disable")
 
@@ -54,6 +54,14 @@ class Switched(Operated):
     @admin.action(description="Disable", permissions=["operate"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self.switch(request, queryset, INVALID)
+
+    @object_action(label="Enable", icon="toggle_on", permission="operate", when=lambda row: row.status != VALID)
+    def switch_on(self, request: HttpRequest, row: Any) -> None:
+        self.switch(request, [row], VALID)
+
+    @object_action(label="Disable", icon="toggle_off", permission="operate", when=lambda row: row.status == VALID)
+    def switch_off(self, request: HttpRequest, row: Any) -> None:
+        self.switch(request, [row], INVALID)
 
     @display(description="status", ordering="status", label={"enabled": "success", "disabled": "danger"})
     def status_label(self, row: Any) -> str:

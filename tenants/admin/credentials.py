@@ -22,7 +22,7 @@ from core.admin import (
     link,
     object_action,
 )
-from providers.models import INVALID, LLM, VALID, LLMFactory
+from providers.models import LLM, VALID, LLMFactory
 from tenants.admin import panels
 from tenants.admin.common import Switched, counts_by, key_text, state_badge, verdict_badge
 from tenants.admin.credential_form import form_for, value_names
@@ -213,14 +213,6 @@ class CredentialAdmin(Discovering, Switched, ModelAdmin):
         for credential in rows:
             credentials.update(credential, status=status, actor=actor_of(request))
         return len(rows)
-
-    @object_action(label="Enable", icon="toggle_on", permission="operate", when=lambda row: row.status != VALID)
-    def switch_on(self, request: HttpRequest, credential: Credential) -> None:
-        self.switch(request, [credential], VALID)
-
-    @object_action(label="Disable", icon="toggle_off", permission="operate", when=lambda row: row.status == VALID)
-    def switch_off(self, request: HttpRequest, credential: Credential) -> None:
-        self.switch(request, [credential], INVALID)
 
     # --- Saving -----------------------------------------------------------------------------------------------------
 

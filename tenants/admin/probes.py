@@ -19,7 +19,7 @@ from tenants.models import Probe
 
 @admin.register(Probe)
 class ProbeAdmin(ReadOnly, ModelAdmin):
-    list_display = ("created_at", "tenant", "factory", "what", "outcome", "step", "http_status", "latency", "billed")
+    list_display = ("created_at", "tenant", "factory", "what", "outcome", "step", "http_status", "latency", "cost")
     list_select_related = ("tenant", "factory")
     list_filter = (
         ("verdict", ChoicesDropdownFilter),
@@ -43,6 +43,10 @@ class ProbeAdmin(ReadOnly, ModelAdmin):
     @display(description="verdict", ordering="verdict")
     def outcome(self, probe: Probe) -> str:
         return verdict_badge(probe.verdict, probe.message)
+
+    @display(description="billed", ordering="billed")
+    def cost(self, probe: Probe) -> str:
+        return "billed" if probe.billed else "free"
 
     @display(description="latency")
     def latency(self, probe: Probe) -> str:

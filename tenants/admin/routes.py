@@ -1,4 +1,4 @@
-"""Routes: which of a tenant's models answer for a name, in which order."""
+"""Routes: which models answer for a name of a tenant's, in which order."""
 
 from __future__ import annotations
 
@@ -16,22 +16,18 @@ from core.admin import (
     AutocompleteSelectFilter,
     ChoicesDropdownFilter,
     ModelAdmin,
-    ScopedAutocomplete,
     ServiceForm,
-    TabularInline,
     actor_of,
     adopt,
     badge,
     display,
     link,
-    object_action,
-    widgets,
 )
-from providers.models import INVALID, VALID
 from tenants.admin.common import Switched
-from tenants.models import OnError, Route, RouteTarget, Tenant, TenantLLM
+from tenants.admin.route_targets import TargetInline, planned
+from tenants.models import Route, RouteTarget, Tenant
 from tenants.services import routes
-from tenants.services.route_plans import COLUMNS, MAX_TARGETS, RoutePlan, TargetPlan
+from tenants.services.route_plans import COLUMNS, RoutePlan
 
 NAMED_AT_MOST = 3
 
@@ -49,91 +45,6 @@ class RouteForm(ServiceForm):
             self.instance.tenant = tenant
 
 
-class TargetForm(ServiceForm):
-    only_on = forms.MultipleChoiceField(
-        choices=OnError.choices,
-        required=False,
-        label="Only after",
-        help_text="Tried only after one of these failures; none ticked: always.",
-        widget=widgets.UnfoldAdminCheckboxSelectMultipleWidget,
-    )
-
-    class Meta:
-        model = RouteTarget
-        fields = ("tenant_llm", "position", "weight", "only_on", "status")
-
-
-class TargetInline(TabularInline):
-    """Whoever may change a route may change its targets."""
-
-    model = RouteTarget
-    form = TargetForm
-    extra = 0
-    max_num = MAX_TARGETS
-    hide_title = True
-    verbose_name = "target"
-    autocomplete_fields = ("tenant_llm",)
-    ordering = ("position", "id")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[RouteTarget]:
-        rows = super().get_queryset(request)
-        return rows.select_related("route", "tenant_llm__factory", "tenant_llm__credential", "tenant_llm__llm")
-
-    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        self.tenant = obj.tenant if obj else getattr(request, "chosen_tenant", None)
-        return super().get_formset(request, obj, **kwargs)
-
-    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
-        return 0 if obj else 1
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if self.has_change_permission(request, obj):
-            return ("tenant_llm", "position", "weight", "only_on", "status", *(("state",) if obj else ()))
-        return ("model_name", "position", "weight", "condition", "state")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ("model_name", "condition", "state")
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "tenant_llm":
-            rows = TenantLLM.objects.for_tenant(self.tenant).saved() if self.tenant else TenantLLM.objects.none()
-            kwargs["queryset"] = rows.select_related("factory", "credential")
-            scope = {"tenant": self.tenant.pk if self.tenant else ""}
-            kwargs["widget"] = ScopedAutocomplete(db_field, self.admin_site, scope)
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None and db_field.name == "tenant_llm":
-            field.label_from_instance = model_label
-        return field
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and db_field.name == "tenant_llm":
-            field.widget.can_add_related = field.widget.can_change_related = field.widget.can_delete_related = False
-        return field
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("tenants.view_route")) or self.has_change_permission(request, obj)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("tenants.change_route" if obj else "tenants.add_route"))
-
-    has_add_permission = has_delete_permission = has_change_permission
-
-    @display(description="model")
-    def model_name(self, target: RouteTarget) -> str:
-        return model_label(target.tenant_llm)
-
-    @display(description="only after")
-    def condition(self, target: RouteTarget) -> str:
-        return ", ".join(str(OnError(code).label) for code in target.only_on) or "always"
-
-    @display(description="state")
-    def state(self, target: RouteTarget) -> str:
-        if target.pk is None or target.is_usable:
-            return badge("usable", "success") if target.pk else ""
-        return badge("not usable", "danger", why_unusable(target))
-
-
 @admin.register(Route)
 class RouteAdmin(Switched, ModelAdmin):
     form = RouteForm
@@ -146,7 +57,10 @@ class RouteAdmin(Switched, ModelAdmin):
         ("status", ChoicesDropdownFilter),
     )
     list_disable_select_all = True
-    search_fields = ("name", "description", "tenant__name", "targets__tenant_llm__llm_name")
+    search_fields = (
+        *("name", "description", "tenant__name"),
+        *("targets__tenant_llm__llm_name", "targets__service_model__name", "targets__service_model__service__name"),
+    )
     search_help_text = "Name, description, tenant, or a model behind it"
     autocomplete_fields = ("tenant",)
     ordering = ("-id",)
@@ -183,10 +97,8 @@ class RouteAdmin(Switched, ModelAdmin):
     # --- The list ---------------------------------------------------------------------------------------------------
 
     def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        related = ("route", "tenant_llm__factory", "tenant_llm__credential", "tenant_llm__llm")
         targets: dict[str, list[RouteTarget]] = {row.pk: [] for row in rows}
-        found = RouteTarget.objects.filter(route__in=rows).select_related(*related).order_by("position", "id")
-        for target in found.defer("tenant_llm__credential__secret", "tenant_llm__factory__logo"):
+        for target in RouteTarget.objects.filter(route__in=rows).shown().order_by("position", "id"):
             targets[target.route_id].append(target)
         for row in rows:
             row.found = targets[row.pk]
@@ -196,7 +108,7 @@ class RouteAdmin(Switched, ModelAdmin):
         usable = [target for target in route.found if target.is_usable]
         if all(target.only_on for target in usable):
             return badge("nowhere", "danger", "None of its targets can be called.")
-        names = list(dict.fromkeys(str(target.tenant_llm) for target in route.found))
+        names = list(dict.fromkeys(str(target.model) for target in route.found))
         more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
         text = f"{', '.join(names[:NAMED_AT_MOST])}{more}"
         missing = len(route.found) - len(usable)
@@ -206,14 +118,6 @@ class RouteAdmin(Switched, ModelAdmin):
 
     def set_status(self, request: HttpRequest, rows: list[Route], status: str) -> int:
         return routes.set_status(rows, status=status, actor=actor_of(request))
-
-    @object_action(label="Enable", icon="toggle_on", permission="operate", when=lambda route: route.status != VALID)
-    def switch_on(self, request: HttpRequest, route: Route) -> None:
-        self.switch(request, [route], VALID)
-
-    @object_action(label="Disable", icon="toggle_off", permission="operate", when=lambda route: route.status == VALID)
-    def switch_off(self, request: HttpRequest, route: Route) -> None:
-        self.switch(request, [route], INVALID)
 
     # --- Saving: the route and its targets are one thing to the service ----------------------------------------------
 
@@ -225,7 +129,7 @@ class RouteAdmin(Switched, ModelAdmin):
         given = {name: form.cleaned_data[name] for name in COLUMNS if name in form.cleaned_data}
         for formset in formsets:  # there is one; Django's log wants to know what changed in it
             formset.save(commit=False)
-            given["targets"] = [_planned(row) for row in formset.forms if _is_kept(formset, row)]
+            given["targets"] = planned(formset)
         if change:
             saved = routes.update(form.instance, **given, actor=actor)
         else:
@@ -248,27 +152,3 @@ class RouteAdmin(Switched, ModelAdmin):
             told += [str(route), *([[f"It is {route.tenant}'s {' and '.join(names)}"]] if names else [])]
         counts = {"targets": RouteTarget.objects.filter(route__in=objs).count()}
         return told, counts, set() if self.has_delete_permission(request) else {"route"}, []
-
-
-def model_label(model: TenantLLM) -> str:
-    """A model told from the same one through another key."""
-    return f"{model} ({model.credential.label})"
-
-
-def why_unusable(target: RouteTarget) -> str:
-    model = target.tenant_llm
-    if target.status != VALID:
-        return "It is disabled in this route."
-    if target.route.model_type not in model.model_types:
-        return f"The model is not for {target.route.model_type} any more."
-    return "The model, its credential or its factory is disabled or quarantined."
-
-
-def _is_kept(formset: Any, row: Any) -> bool:
-    return bool(row.cleaned_data.get("tenant_llm")) and row not in formset.deleted_forms
-
-
-def _planned(row: Any) -> TargetPlan:
-    given = row.cleaned_data
-    columns = ("position", "weight", "only_on", "status")
-    return TargetPlan(given["tenant_llm"].pk, **{name: given[name] for name in columns if name in given})

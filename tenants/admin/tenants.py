@@ -65,8 +65,11 @@ class TenantForm(ServiceForm):
             )
 
     def _offered(self) -> list[tuple[str, list[str]]]:
-        own = [(route.name, [route.model_type]) for route in defaults.choosable_routes(self.instance)[:MODELS_OFFERED]]
-        return own + [
+        routes = defaults.choosable_routes(self.instance)[:MODELS_OFFERED]
+        named: list[tuple[str, list[str]]] = [(route.name, [route.model_type]) for route in routes]
+        served = defaults.choosable_served(self.instance).order_by("service__name", "name")[:MODELS_OFFERED]
+        named += [(model.full_name, model.model_types or []) for model in served]
+        return named + [
             (f"{name}@{factory}", kinds)
             for rows in defaults.choosable(self.instance)
             for name, factory, kinds in rows.order_by("llm_name").values_list(
@@ -147,10 +150,18 @@ class TenantAdmin(Switched, ModelAdmin):
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj else ()
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        tenant: Any = super().get_object(request, object_id, from_field)
+        if tenant is not None:
+            tenant.viewer = request.user
+        return tenant
+
     # --- The list ---------------------------------------------------------------------------------------------------
 
     def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         keys = [tenant.pk for tenant in rows]
+        for tenant in rows:
+            tenant.viewer = request.user
         for name, model in (("members", Membership), ("models", TenantLLM)):
             self._spread(rows, name, counts_by(model, "tenant_id", keys))
         self._spread(rows, "credentials", counts_by(Credential, "tenant_id", keys, state__in=_SAVED))
@@ -178,12 +189,13 @@ class TenantAdmin(Switched, ModelAdmin):
         return _count_link("apitoken", tenant, tenant.counted["tokens"])
 
     @display(description="owns")
-    def owned(self, tenant: Tenant) -> str:
+    def owned(self, tenant: Any) -> str:
         pages = (
             *(("credential", "keys"), ("tenantllm", "models"), ("route", "routes"), ("apitoken", "tokens")),
             ("probe", "probes"),
         )
-        return format_html_join(" · ", "{}", ((link(_list_url(name, tenant), text),) for name, text in pages))
+        links = [(link(_list_url(name, tenant), text),) for name, text in pages if _may_look(name, tenant)]
+        return format_html_join(" · ", "{}", links) or "–"
 
     # --- What can be done -------------------------------------------------------------------------------------------
 
@@ -191,10 +203,6 @@ class TenantAdmin(Switched, ModelAdmin):
         for tenant in rows:
             tenants.update(tenant, status=status, actor=actor_of(request))
         return len(rows)
-
-    @object_action(label="Enable", icon="toggle_on", permission="operate", when=lambda tenant: tenant.status != VALID)
-    def switch_on(self, request: HttpRequest, tenant: Tenant) -> None:
-        self.switch(request, [tenant], VALID)
 
     @object_action(
         label="Disable",
@@ -254,5 +262,10 @@ def _list_url(name: str, tenant: Tenant) -> str:
     return f"{reverse(f'admin:tenants_{name}_changelist')}?tenant__id__exact={tenant.pk}"
 
 
-def _count_link(name: str, tenant: Tenant, count: int) -> str:
-    return link(_list_url(name, tenant), count) if count else "0"
+def _count_link(name: str, tenant: Any, count: int) -> str:
+    return link(_list_url(name, tenant), count) if count and _may_look(name, tenant) else str(count)
+
+
+def _may_look(name: str, tenant: Any) -> bool:
+    """Whether who looks at the tenant may look at the list, too: no link leads to a refusal."""
+    return bool(tenant.viewer.has_perm(f"tenants.view_{name}"))

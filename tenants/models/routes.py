@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -13,6 +13,7 @@ from core.ids import ID_LENGTH, new_id
 from providers import errors
 from providers.fields import TYPE_CHOICES
 from providers.models import INVALID, STATUS_CHOICES, VALID
+from runtimes.models import ServiceModel
 from tenants.models.credential import TenantLLM
 from tenants.models.tenant import Tenant
 
@@ -109,13 +110,38 @@ class Route(models.Model):
         return self.status == VALID and any(target.is_usable for target in first)
 
 
+class RouteTargetQuerySet(models.QuerySet["RouteTarget"]):
+    def shown(self) -> RouteTargetQuerySet:
+        """With all that is needed to name them and to say whether they are usable, without secrets."""
+        related = self.select_related(
+            "route", "tenant_llm__factory", "tenant_llm__credential", "tenant_llm__llm", "service_model__service"
+        )
+        unread = ("tenant_llm__credential__secret", "tenant_llm__factory__logo", "service_model__service__secret")
+        return related.defer(*unread).prefetch_related("service_model__service__tenants")
+
+
 class RouteTarget(models.Model):
-    """One of the models behind a route: a tenant's own, through one credential. It goes with that model."""
+    """One of the models behind a route: a tenant's own, through one credential, or a service's. It goes with it."""
 
     id = models.BigAutoField(primary_key=True)
     route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="targets")
     tenant_llm = models.ForeignKey(
-        TenantLLM, verbose_name="model", on_delete=models.CASCADE, related_name="route_targets"
+        TenantLLM,
+        verbose_name="model",
+        on_delete=models.CASCADE,
+        related_name="route_targets",
+        null=True,
+        blank=True,
+        help_text="One of the tenant's own.",
+    )
+    service_model = models.ForeignKey(
+        ServiceModel,
+        verbose_name="or a service's model",
+        on_delete=models.CASCADE,
+        related_name="route_targets",
+        null=True,
+        blank=True,
+        help_text="Of a service that the tenant may use.",
     )
     position = models.PositiveSmallIntegerField(
         default=1,
@@ -130,28 +156,49 @@ class RouteTarget(models.Model):
     )
     status = models.CharField(max_length=1, choices=STATUS_CHOICES, default=VALID)
 
+    objects = RouteTargetQuerySet.as_manager()
+
     class Meta:
         verbose_name = "target"
         ordering: ClassVar = ["position", "id"]
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["route", "tenant_llm"], name="target_once_per_route"),
+            models.UniqueConstraint(fields=["route", "service_model"], name="target_of_service_once_per_route"),
+            models.CheckConstraint(
+                condition=Q(tenant_llm__isnull=False, service_model__isnull=True)
+                | Q(tenant_llm__isnull=True, service_model__isnull=False),
+                name="target_leads_to_one_model",
+            ),
             models.CheckConstraint(condition=Q(position__range=(1, MAX_POSITION)), name="target_position_bounded"),
             models.CheckConstraint(condition=Q(weight__range=(1, MAX_WEIGHT)), name="target_weight_bounded"),
             models.CheckConstraint(condition=Q(status__in=[VALID, INVALID]), name="target_status_known"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenant_llm} in {self.route}"
+        return f"{self.model} in {self.route}"
+
+    @property
+    def model(self) -> TenantLLM | ServiceModel:
+        """What it leads to."""
+        return cast("TenantLLM | ServiceModel", self.tenant_llm or self.service_model)
 
     @property
     def is_usable(self) -> bool:
         """Whether calls to an enabled route can be sent to it."""
-        fits = self.route.model_type in self.tenant_llm.model_types
-        return self.status == VALID and fits and self.tenant_llm.is_usable
+        model = self.model
+        free = model.is_usable if isinstance(model, TenantLLM) else model.is_for(self.route.tenant_id)
+        return self.status == VALID and self.fits and free
+
+    @property
+    def fits(self) -> bool:
+        """Whether its model does what the route is for."""
+        return self.route.model_type in (self.model.model_types or ())
 
     def clean(self) -> None:
-        if self.tenant_llm_id and self.tenant_llm.tenant_id != self.route.tenant_id:
+        if (self.tenant_llm_id is None) == (self.service_model_id is None):
+            raise ValidationError("Either a model of the tenant, or one of a service.")
+        if self.tenant_llm is not None and self.tenant_llm.tenant_id != self.route.tenant_id:
             raise ValidationError({"tenant_llm": "This is another tenant's model."})
         if not isinstance(self.only_on, list) or not set(map(str, self.only_on)) <= set(OnError.values):
             raise ValidationError({"only_on": f"A list of: {', '.join(OnError.values)}."})

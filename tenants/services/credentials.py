@@ -121,7 +121,7 @@ def test(credential: Credential, *, actor: Actor, pairs: Sequence[tuple[str, str
         params={"credential_id": credential.pk, "pairs": [list(pair) for pair in pairs] if pairs else None},
         tenant_id=credential.tenant_id,
         actor=actor,
-        idempotency_key=test_key(credential) if not pairs else "",
+        dedupe_key=test_key(credential) if not pairs else "",
         timeout_s=probe_job_timeout_s(credential.factory, len(pairs or ())),
     )
 

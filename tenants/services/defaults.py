@@ -11,7 +11,8 @@ from core import audit
 from core.audit import Actor
 from core.errors import InvalidInput
 from providers.llm_types import LLMType
-from providers.models import LLM, VALID
+from providers.models import LLM, VALID, LLMFactory
+from runtimes.models import ServiceModel
 from tenants.models import DEFAULT_MODEL_COLUMNS, Route, Tenant, TenantLLM
 
 TYPE_OF_COLUMN = {column: kind for kind, column in DEFAULT_MODEL_COLUMNS.items()}
@@ -22,8 +23,9 @@ MAX_LENGTH = 256
 def set_default_models(tenant: Tenant, *, values: Mapping[str, str], actor: Actor) -> Tenant:
     """Choose default models: `{"llm_id": "name@factory"}`; "" clears one, a column that is not named stays.
 
-    Each must be an enabled route or model of the tenant (or a model that a self-deployed factory offers to everybody)
-    that has the column's type. A route comes before a model that has the same bare name.
+    Each must be an enabled route or model of the tenant (or a model that a self-deployed factory offers to everybody,
+    or `service~name` of a service that it may use, as which `name@service` is kept, too) that has the column's type.
+    A route comes before a model that has the same bare name.
     A value that does not change is not looked at again, so that a form can send all of them back.
     """
     tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
@@ -36,6 +38,8 @@ def set_default_models(tenant: Tenant, *, values: Mapping[str, str], actor: Acto
         before = getattr(tenant, column)
         chosen = value.strip() if isinstance(value, str) else value
         try:
+            if chosen and chosen == as_listed(before):
+                chosen = before
             if chosen and chosen != before:
                 chosen = _find(tenant, chosen, TYPE_OF_COLUMN[column])
         except InvalidInput as error:
@@ -64,6 +68,31 @@ def choosable_routes(tenant: Tenant) -> QuerySet[Route]:
     return Route.objects.for_tenant(tenant).valid()
 
 
+def choosable_served(tenant: Tenant) -> QuerySet[ServiceModel]:
+    """The models of the services that the tenant may use."""
+    return ServiceModel.objects.for_tenant(tenant.pk).select_related("service").defer("service__secret")
+
+
+def as_listed(default: str) -> str:
+    """A default model as RAGFlow's clients know it: `name@service` for `service~name`, where that means the same."""
+    service, tilde, name = default.partition("~")
+    own, _, last = name.rpartition("@")
+    if not tilde or LLMFactory.objects.filter(name__in=[service, *([last] if own else [])]).exists():
+        return default
+    return f"{name}@{service}"
+
+
+def _served(tenant: Tenant, wanted: str) -> dict[str, set[str]]:
+    """The models of services that are called so, each in one way or another, and their types."""
+    service, _, own = wanted.partition("~")
+    name, _, last = wanted.rpartition("@")
+    meant = Q(service__name=service, name=own) | Q(name=wanted)
+    if not LLMFactory.objects.filter(name=last).exists():
+        meant |= Q(service__name=last, name=name)
+    found = {model.full_name: set(model.model_types or ()) for model in choosable_served(tenant).filter(meant)}
+    return {wanted: found[wanted]} if wanted in found else found
+
+
 def _find(tenant: Tenant, wanted: str, kind: LLMType) -> str:
     """The full name of the one model that is meant; raises InvalidInput that says what to choose from."""
     if not isinstance(wanted, str) or len(wanted) > MAX_LENGTH or not wanted.isprintable():
@@ -80,6 +109,8 @@ def _find(tenant: Tenant, wanted: str, kind: LLMType) -> str:
             found.setdefault(f"{llm_name}@{factory_name}", set()).update(types)
     if wanted in found:  # as written it names exactly one
         found = {wanted: found[wanted]}
+    if not found:
+        found = _served(tenant, wanted)
     if not found:
         raise InvalidInput(f"“{wanted}” is not an enabled model of this tenant.")
     fitting = sorted(full_name for full_name, types in found.items() if kind.value in types)

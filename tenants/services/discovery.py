@@ -100,7 +100,7 @@ def discover(credential: Credential, *, actor: Actor) -> Job:
         params={"credential_id": credential.pk},
         tenant_id=credential.tenant_id,
         actor=actor,
-        idempotency_key=f"discover:{credential.pk}:{credentials.version_of(credential)}",
+        dedupe_key=f"discover:{credential.pk}:{credentials.version_of(credential)}",
         timeout_s=JOB_TIMEOUT_S,
     )
 

@@ -1,7 +1,9 @@
 """The staff groups that come with the product, and exactly what each may do in the admin.
 
     curator         the catalogue: factories and models, their import and their history
-    tenant support  tenants and what they own, to look at, to test and to switch on and off; never a secret
+    operator        services: who they are, how they are reached, by whom; their models; all jobs
+    tenant support  tenants and what they own, to look at, to test and to switch on and off; never a secret;
+                    services, to look at, to test, and to manage their models
     auditor         everything, to look at
 
 The groups are the product's: `migrate` sets them to what is written here. Who needs other rights makes another group.
@@ -13,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from django.contrib.auth.models import Group, Permission
 
-CURATOR, SUPPORT, AUDITOR = "curator", "tenant support", "auditor"
+CURATOR, OPERATOR, SUPPORT, AUDITOR = "curator", "operator", "tenant support", "auditor"
 
 # Session data opens accounts; the rest of Django's own tables tells an auditor nothing.
 NOT_FOR_AUDITORS = frozenset({"sessions", "contenttypes"})
@@ -26,13 +28,20 @@ _CURATES = {
         }
     )
 }
+_WATCHED = frozenset({"view_llmservice", "view_servicemodel", "view_serviceevent", "operate_llmservice"})
+_OPERATES = {
+    "runtimes": _WATCHED | {f"{verb}_llmservice" for verb in ("add", "change", "delete")} | {"approve_networks"},
+    "jobs": frozenset({"view_job", "change_job"}),
+    "tenants": frozenset({"view_tenant"}),  # by whom a service may be used is chosen by name
+}
 _SUPPORTS = {
     "providers": frozenset({"view_llmfactory", "view_llm"}),
+    "runtimes": _WATCHED,
     "jobs": frozenset({"view_job"}),
     "tenants": frozenset(
         {
             *(f"view_{model}" for model in ("tenant", "membership", "apitoken", "credential", "tenantllm")),
-            *(f"view_{model}" for model in ("route", "probe")),
+            *(f"view_{model}" for model in ("route", "probe", "langfuseproject")),
             *(f"operate_{model}" for model in ("tenant", "credential", "tenantllm", "route")),
         }
     ),
@@ -52,6 +61,7 @@ def _looks(app_label: str, codename: str) -> bool:
 
 GROUPS: Mapping[str, Callable[[str, str], bool]] = {
     CURATOR: _from(_CURATES),
+    OPERATOR: _from(_OPERATES),
     SUPPORT: _from(_SUPPORTS),
     AUDITOR: _looks,
 }

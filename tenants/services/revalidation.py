@@ -55,7 +55,7 @@ def enqueue_due() -> int:
                 params={"credential_id": credential.pk, "pairs": None, "free_only": left <= 0},
                 tenant_id=credential.tenant_id,
                 actor=SYSTEM,
-                idempotency_key=credentials.test_key(credential) + (":free" if left <= 0 else ""),
+                dedupe_key=credentials.test_key(credential) + (":free" if left <= 0 else ""),
                 timeout_s=credentials.probe_job_timeout_s(credential.factory, 0),
             )
         left -= 1

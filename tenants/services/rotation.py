@@ -96,7 +96,7 @@ def _enqueue(actor: Actor, *, run_after: datetime | None = None) -> Job:
         JOB_TYPE,
         params={"key": primary_key_id()},
         actor=actor,
-        idempotency_key="all",
+        dedupe_key="all",
         timeout_s=86_400,
         max_attempts=20,
         run_after=run_after,

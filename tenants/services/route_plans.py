@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 from providers.fields import TYPE_CHOICES
 from providers.models import VALID
 from providers.services.statuses import check_status
-from tenants.models import OnError, Route, Strategy
+from tenants.models import OnError, Route, RouteTarget, Strategy
 from tenants.models.routes import MAX_POSITION, MAX_RETRIES, MAX_TIMEOUT_S, MAX_WEIGHT, NAME
 
 MAX_NAME, MAX_DESCRIPTION, MAX_TARGETS = 100, 500, 50
@@ -24,16 +24,22 @@ Faults = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """One of the tenant's models in a route; it is in a route once."""
+    """One model in a route: the tenant's own by its id, or `service~model`; it is in a route once."""
 
-    tenant_llm_id: int
+    tenant_llm_id: int | None = None
     position: int = 1
     weight: int = 1
     only_on: Sequence[str] = ()
     status: str = VALID
+    service_model: str = ""
+
+    @property
+    def leads_to(self) -> tuple[int, str]:
+        """What tells it from the other targets of its route."""
+        return self.tenant_llm_id or 0, self.service_model
 
     def __str__(self) -> str:
-        parts = [f"model {self.tenant_llm_id}, position {self.position}, weight {self.weight}"]
+        parts = [f"model {self.service_model or self.tenant_llm_id}, position {self.position}, weight {self.weight}"]
         parts += [f"only after {' or '.join(self.only_on)}"] if self.only_on else []
         return ", ".join([*parts, *(["disabled"] if self.status != VALID else [])])
 
@@ -55,10 +61,15 @@ class RoutePlan:
 def plan_of(route: Route) -> RoutePlan:
     """The plan that would make the route as it is, in canonical form."""
     targets = [
-        TargetPlan(row.tenant_llm_id, row.position, row.weight, tuple(row.only_on), row.status)
-        for row in route.targets.all()
+        TargetPlan(row.tenant_llm_id, row.position, row.weight, tuple(row.only_on), row.status, name_of(row))
+        for row in route.targets.shown()
     ]
     return RoutePlan(**{name: getattr(route, name) for name in COLUMNS}, targets=_ordered(targets))
+
+
+def name_of(target: RouteTarget) -> str:
+    """`service~model`; empty for a model of the tenant's own."""
+    return "" if target.service_model is None else target.service_model.full_name
 
 
 def checked(plan: RoutePlan) -> RoutePlan:
@@ -86,7 +97,7 @@ def checked(plan: RoutePlan) -> RoutePlan:
         _check_target(faults, f"targets.{number}", target)
     if len(targets) > MAX_TARGETS:
         faults["targets"] = [f"At most {MAX_TARGETS}."]
-    if len({target.tenant_llm_id for target in targets}) < len(targets):
+    if len({target.leads_to for target in targets}) < len(targets):
         faults["targets"] = ["Each model once."]
     if faults:
         raise InvalidInput("The route is not described correctly.", fields=faults)
@@ -94,10 +105,12 @@ def checked(plan: RoutePlan) -> RoutePlan:
 
 
 def _ordered(targets: Iterable[TargetPlan]) -> tuple[TargetPlan, ...]:
-    return tuple(sorted(targets, key=lambda target: (target.position, target.tenant_llm_id)))
+    return tuple(sorted(targets, key=lambda target: (target.position, target.leads_to)))
 
 
 def _check_target(faults: Faults, field: str, target: TargetPlan) -> None:
+    if (target.tenant_llm_id is None) == (not target.service_model):
+        faults[field] = ["Either a model of the tenant, or one of a service."]
     _check_whole(faults, f"{field}.position", target.position, 1, MAX_POSITION)
     _check_whole(faults, f"{field}.weight", target.weight, 1, MAX_WEIGHT)
     for code in target.only_on:

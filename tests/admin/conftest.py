@@ -11,10 +11,13 @@ from django.test import Client
 from core.audit import SYSTEM
 from jobs.models import Job, JobState
 from providers.models import LLM, LLMFactory
+from runtimes.models import Audience, Health, LLMService, ServiceEvent, ServiceTenant
+from runtimes.services import services
 from tenants.models import ApiToken, Credential, Membership, Probe, Role, Tenant, TenantLLM
 from tenants.services import credentials, routes
 from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import make_tenant, make_token, make_user
+from tests.runtimes.making import make_model, make_service
 from tests.usage.calls import make_call
 from usage.services import budgets, ledger, limits
 
@@ -80,7 +83,7 @@ def credential(tenant: Tenant, factory: LLMFactory) -> Credential:
 
 
 def fill(count: int) -> None:
-    """`count` tenants, each with a member, a key, a model, a token, a probe and a job."""
+    """`count` tenants, each with a member, a key, a model, a token, a probe, a job and a service."""
     start = Tenant.objects.count()
     for number in range(start, start + count):
         tenant = make_tenant(f"Tenant {number:05}")
@@ -102,6 +105,21 @@ def fill(count: int) -> None:
         limits.create(tenant=tenant, token=token, model=str(model), parallel=2, set_by_staff=True, actor=SYSTEM)
         budgets.create(tenant=tenant, token=token, amount="5", actor=SYSTEM)
         budgets.create(tenant=tenant, factory=factory, amount="5", period="day", actor=SYSTEM)
+        service = make_service("http://127.0.0.1:9/", audience=Audience.SOME)
+        ServiceTenant.objects.create(service=service, tenant_id=tenant.pk)
+        make_model(service, f"model-{number}")
+        make_model(service, f"other-{number}", state="not loaded")
+        ServiceEvent.objects.create(service=service, before=Health.UNKNOWN, after=Health.UP)
         call = make_call(tenant_id=tenant.pk, token_id=token.pk, tenant_llm_id=model.pk, llm_name=model.llm_name)
         ledger.ingest([call])
     assert ApiToken.objects.count() >= count
+
+
+@pytest.fixture
+def service(db: None) -> LLMService:
+    return make_service("http://127.0.0.1:9", name="ollama")
+
+
+@pytest.fixture
+def keyed(service: LLMService) -> LLMService:
+    return services.set_key(service_id=service.pk, key=KEY, actor=SYSTEM)

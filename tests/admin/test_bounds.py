@@ -107,7 +107,8 @@ def test_a_budget_is_set_changed_and_shows_how_it_stands(admin: Client, tenant: 
     )
     alerts.record()
     page = text_of(admin, f"{BUDGETS}{row.pk}/change/")
-    assert "8.5000000000 USD spent" in page and "1.5000000000 USD left" in page
+    assert "8.50 USD spent" in page and "1.50 USD left" in page
+    assert 'value="10"' in page
     assert "80" in page[page.index("alerts-group") :]
     shown = text_of(admin, BUDGETS)
     assert "85 %" in shown and "10 USD a month" in shown and "watches" in shown

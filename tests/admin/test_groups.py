@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -11,16 +12,18 @@ from django.urls import reverse
 from jobs.models import Job
 from providers.models import LLMFactory
 from tenants.models import Credential, Tenant
-from tests.admin.conftest import KEY
+from tests.admin.conftest import KEY, fill
 from tests.admin.test_pages import LISTS
 
 MemberOf = Callable[[str], Client]
 VISIBLE = {
     "curator": {"providers_llmfactory", "providers_llm"},
+    "operator": {"runtimes_llmservice", "runtimes_servicemodel", "runtimes_serviceevent", "jobs_job", "tenants_tenant"},
     "tenant support": {
+        "runtimes_llmservice", "runtimes_servicemodel", "runtimes_serviceevent",
         "providers_llmfactory", "providers_llm", "tenants_tenant", "tenants_credential", "tenants_tenantllm",
-        "tenants_probe", "tenants_route", "tenants_apitoken", "jobs_job", "usage_usagerecord", "usage_usagedaily",
-        "usage_ratelimit", "usage_budget",
+        "tenants_probe", "tenants_route", "tenants_apitoken", "tenants_langfuseproject", "jobs_job",
+        "usage_usagerecord", "usage_usagedaily", "usage_ratelimit", "usage_budget",
     },
     "auditor": set(LISTS),
 }  # fmt: skip
@@ -88,3 +91,13 @@ def test_who_is_not_staff_is_asked_to_log_in(client: Client) -> None:
     answer = client.get("/admin/tenants/credential/")
     assert answer.status_code == 302
     assert answer["Location"].startswith("/admin/login/")
+
+
+def test_no_link_on_a_tenant_leads_to_a_refusal(admin: Client, member_of: Callable[[str], Client]) -> None:
+    fill(2)
+    lists, operator = "/admin/tenants/tenant/", member_of("operator")
+    pages = (lists, f"{lists}{Tenant.objects.all()[0].pk}/change/")
+    foreign = re.compile(r'href="(/admin/tenants/(?:credential|tenantllm|route|apitoken|probe)/[^"]*)')
+    for page in pages:
+        assert foreign.findall(admin.get(page).content.decode())
+        assert not foreign.findall(operator.get(page).content.decode())

@@ -13,11 +13,13 @@ from django.test.utils import CaptureQueriesContext
 
 from core.audit import SYSTEM
 from providers.models import LLMFactory
+from runtimes.models import Audience, LLMService, ServiceModel
 from tenants.models import AuditEvent, Credential, Route, RouteTarget, Tenant, TenantLLM
 from tenants.services import credentials, defaults, routes, tenant_llms
 from tenants.services.route_plans import RoutePlan, TargetPlan, plan_of
 from tests.admin.conftest import KEY
 from tests.people import make_tenant
+from tests.runtimes.making import make_model, make_service
 
 LIST = "/admin/tenants/route/"
 
@@ -41,11 +43,16 @@ def page_of(route: Route) -> str:
     return f"{LIST}{route.pk}/change/"
 
 
-def form(*targets: tuple[RouteTarget | None, TenantLLM, dict[str, Any]], **values: Any) -> dict[str, Any]:
+Model = TenantLLM | ServiceModel
+
+
+def form(*targets: tuple[RouteTarget | None, Model | None, dict[str, Any]], **values: Any) -> dict[str, Any]:
     data: dict[str, Any] = {"name": "fast", "model_type": "chat", "strategy": "ordered", "status": "1", **values}
     data |= {"targets-TOTAL_FORMS": len(targets), "targets-INITIAL_FORMS": sum(1 for row, _, _ in targets if row)}
     for number, (row, model, columns) in enumerate(targets):
-        given = {"id": row.pk if row else "", "tenant_llm": model.pk, "position": 1, "weight": 1, "status": "1"}
+        given = {"id": row.pk if row else "", "position": 1, "weight": 1, "status": "1"}
+        if model is not None:
+            given["tenant_llm" if isinstance(model, TenantLLM) else "service_model"] = model.pk
         data |= {f"targets-{number}-{name}": value for name, value in {**given, **columns}.items()}
     return data
 
@@ -126,6 +133,52 @@ def test_only_the_tenants_own_models_are_offered_and_taken(
     assert not RouteTarget.objects.filter(tenant_llm=foreign).exists()
 
 
+@pytest.fixture
+def den() -> LLMService:
+    return make_service("http://127.0.0.1:9", name="den", audience=Audience.ALL)
+
+
+def test_a_services_model_is_offered_to_those_who_may_use_it_and_taken(
+    admin: Client, route: Route, small: TenantLLM, den: LLMService
+) -> None:
+    llama, attic = make_model(den, "llama:8b"), make_service("http://127.0.0.1:9", name="attic", audience=Audience.SOME)
+    foreign = make_model(attic, "llama:70b")
+    look = "/admin/autocomplete/?app_label=tenants&model_name=routetarget&field_name=service_model&term=llama"
+    found = admin.get(f"{look}&tenant={route.tenant_id}").json()["results"]
+    assert [one["text"] for one in found] == ["den~llama:8b"]
+    assert len(admin.get(look).json()["results"]) == 2
+    assert len(admin.get(f"{look.removesuffix('llama')}den~llama").json()["results"]) == 1
+    answer = admin.post(page_of(route), form((None, foreign, {}), (route.targets.get(), small, {})))
+    assert "Select a valid choice" in text_of(answer)
+    both = form((None, llama, {"tenant_llm": small.pk}))
+    for wrong in (both, form((None, None, {"position": 2}))):
+        assert "Either a model of the tenant, or one of a service." in text_of(admin.post(page_of(route), wrong))
+    given = form((route.targets.get(), small, {"position": 2}), (None, llama, {}))
+    assert admin.post(page_of(route), given).status_code == 302
+    assert plan_of(route).targets == (TargetPlan(service_model="den~llama:8b"), TargetPlan(small.pk, 2))
+    assert "den~llama:8b, small@Acme" in text_of(admin.get(LIST))
+    for query in ("q=llama", "q=den"):
+        assert "1 route" in text_of(admin.get(f"{LIST}?{query}"))
+
+
+def test_a_route_keeps_a_service_that_was_taken_away_and_says_so(
+    admin: Client, route: Route, small: TenantLLM, den: LLMService
+) -> None:
+    llama = make_model(den, "llama:8b")
+    own = route.targets.get()
+    routes.update(route, targets=[TargetPlan(small.pk), TargetPlan(service_model=str(llama))], actor=SYSTEM)
+    served = route.targets.get(service_model=llama)
+    LLMService.objects.update(audience=Audience.NONE)
+    assert "its service is disabled or not for this tenant any more" in text_of(admin.get(page_of(route)))
+    assert "1 not usable" in text_of(admin.get(LIST))
+    given = form((own, small, {}), (served, llama, {"weight": 5}), description="kept")
+    assert admin.post(page_of(route), given).status_code == 302
+    assert route.targets.get(service_model=llama).weight == 5
+    told = text_of(admin.get(f"/admin/runtimes/llmservice/{den.pk}/delete/"))
+    assert "The route fast of Blue loses 1 of its 2 targets" in told
+    assert "targets of routes: 1" in told.lower()
+
+
 def test_the_list_says_where_a_route_leads_and_is_narrowed_down(
     admin: Client, tenant: Tenant, route: Route, small: TenantLLM, large: TenantLLM
 ) -> None:
@@ -176,9 +229,15 @@ def test_routes_are_switched_and_deleted_in_bulk(admin: Client, route: Route) ->
     assert not Route.objects.exists()
 
 
-def test_a_route_is_among_the_default_models(admin: Client, tenant: Tenant, route: Route) -> None:
+def test_routes_and_services_models_are_among_the_default_models(
+    admin: Client, tenant: Tenant, route: Route, den: LLMService
+) -> None:
+    make_model(den, "llama:8b", model_types=["chat", "image2text"])
+    make_model(make_service("http://127.0.0.1:9", name="attic", audience=Audience.NONE), "llama:8b")
     page = admin.get(f"/admin/tenants/tenant/{tenant.pk}/change/").content.decode()
     assert page.count('<option value="fast"') == 1
+    assert page.count('<option value="den~llama:8b"') == 2
+    assert "attic~" not in page
 
 
 def test_support_switches_routes_and_auditors_look(

@@ -217,7 +217,7 @@ def test_a_token_is_shown_in_one_answer_and_kept_nowhere(admin: Client, tenant: 
 
 
 def test_a_job_is_cancelled_and_retried(admin: Client) -> None:
-    job = Job.objects.create(type=next(iter(settings.JOB_HANDLERS)), state=JobState.PENDING, progress=40)
+    job = Job.objects.create(type=next(iter(settings.JOB_TYPES)), state=JobState.PENDING, progress=40)
     live = admin.get(f"/admin/jobs/job/live/?keys={job.pk}").json()["items"][job.pk]
     assert 'value="40"' in live["html"] and not live["finished"]
     admin.post(f"/admin/jobs/job/{job.pk}/do/cancel/")

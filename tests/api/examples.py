@@ -10,7 +10,16 @@ from typing import Any
 
 from django.test import Client
 
-JSON_COLUMNS = {"params", "result", "error", "detail", "probes", "credential_fields"}
+JSON_COLUMNS = {
+    "params",
+    "result",
+    "error",
+    "detail",
+    "probes",
+    "credential_fields",
+    "progress_detail",
+    "params_schema",
+}
 TOLD_HEADERS = ("Location", "Retry-After", "WWW-Authenticate")
 _VOLATILE = [
     (re.compile(r"\b[0-9a-f]{32}\b"), "01a1fb7cee997ffbb5b7f6fb6d994136"),
@@ -29,6 +38,8 @@ _VOLATILE = [
     (re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"), "Fri, 20 Nov 2026 09:30:00 GMT"),
     (re.compile(r'("(?:create|update)_time": ?)\d{13}'), r"\g<1>1795167000000"),
     (re.compile(r'("created": ?)\d{10}'), r"\g<1>1795167000"),
+    (re.compile(r'("(?:checked|listed|modified)_at": ?|"up_since": ?)\d{13}'), r"\g<1>1795167000000"),
+    (re.compile(r"answered within \d+ ms"), "answered within 12 ms"),
     (re.compile(r"seen \d+ s ago"), "seen 3 s ago"),
     (re.compile(r"\d\.\d s old"), "0.2 s old"),
     (re.compile(r"http://testserver"), "https://llmadmin.example"),

@@ -17,8 +17,10 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
 from gateway.app import Gateway
+from jobs.services.context import JobContext
 from jobs.services.heartbeats import worker_seen
 from providers.models import LLM, LLMFactory
+from runtimes.models import LLMService, ServiceModel
 from tenants.models import ApiToken, Membership, Tenant, TenantLLM
 from tests.api.examples import Page
 from tests.api.test_tenancy import ENDPOINTS
@@ -64,8 +66,10 @@ tenant. A person who belongs to several acts for the one that was made for them,
 | 429 | too many requests: wait `Retry-After` seconds |
 
 **Lists** come in pages: `?page=2&page_size=100` (50 unless told, at most 200), with `count`, `next` and `previous`.
-Probes, jobs and audit events are timelines, newest first: follow `next`. Filters are query parameters; `?search=` and
-`?ordering=-created_at` work where the OpenAPI document names them. The last slash of a path may be left out.
+Probes and audit events are timelines, newest first: follow `next`. Filters are query parameters; `?search=` and
+`?ordering=-created_at` work where the OpenAPI document names them. A parameter that a list does not have, or a value
+that makes no sense, is answered with 400, the parameter and those that there are. The last slash of a path may be left
+out.
 """
 
 
@@ -96,6 +100,8 @@ def run(tenant: Tenant) -> Page:
     _usage(page, tenant)
     _bounds(page)
     _tracing(page)
+    _services(page)
+    _jobs(page)
     _history(page)
     _gateway(page, token)
     _health(page)
@@ -178,15 +184,18 @@ def _models(page: Page, saved: str) -> None:
 def _routes(page: Page, saved: str) -> None:
     page.chapter(
         "Routes",
-        "Names of the tenant's own that applications call like models, and the models behind each. The targets of the\n"
-        "lowest position are tried first and share the calls by weight; one with `only_on` is tried only after such a\n"
-        "failure. A route's name comes before a model's bare name; it has no `@`, `~` or `*`. A PATCH changes what it\n"
-        "names: `targets` replaces all of them, null lifts a limit.\n\n"
+        "Names of the tenant's own that applications call like models, and the models behind each: the tenant's, or\n"
+        "those of services that it may use (`service_model`). The targets of the lowest position are tried first and\n"
+        "share the calls by weight; one with `only_on` is tried only after such a failure. A route's name comes\n"
+        "before a model's bare name; it has no `@`, `~` or `*`. A PATCH changes what it names: `targets` replaces all\n"
+        "of them, null lifts a limit.\n\n"
         "Deleting a tenant model or a credential takes it out of the routes, which go on with what is left; one that\n"
         "is left with nothing answers like a name that does not exist. `?credential=` and `?tenant_model=` list the\n"
-        "routes that a deletion would touch.",
+        "routes that a deletion would touch. A target whose service the tenant may not use any more is passed over.",
     )
     body = {"credential": saved, "llm_name": "fake-long", "model_types": ["chat"], "max_tokens": 200000}
+    local = LLMService.objects.create(name="ollama", type="ollama", is_enabled=True)
+    ServiceModel.objects.create(service=local, name="llama3.2:3b", model_types=["chat"])
     longer = page.client.post("/api/tenant-models/", body, content_type="application/json").json()["id"]
     usual = page.client.get(f"/api/tenant-models/?llm_name=fake-chat&credential={saved}").json()["results"][0]["id"]
     route: dict[str, Any] = {
@@ -196,6 +205,7 @@ def _routes(page: Page, saved: str) -> None:
         "timeout_s": 60,
         "targets": [
             {"tenant_model": usual, "weight": 3},
+            {"service_model": "ollama~llama3.2:3b", "position": 3},
             {"tenant_model": longer, "position": 2, "only_on": ["context_length_exceeded"]},
         ],
     }
@@ -205,6 +215,7 @@ def _routes(page: Page, saved: str) -> None:
     page.ask("Lift a limit", "patch", f"/api/routes/{row}/", {"timeout_s": None})
     page.ask("A name that could be mistaken for a model's", "post", "/api/routes/", {**route, "name": "chat@Vendor"})
     page.ask("Delete a route", "delete", f"/api/routes/{row}/")
+    local.delete()
 
 
 def _usage(page: Page, tenant: Tenant) -> None:
@@ -270,14 +281,78 @@ def _bounds(page: Page) -> None:
     page.ask("Delete a budget", "delete", f"/api/budgets/{row}/")
 
 
-def _history(page: Page) -> None:
-    page.chapter("Probes, jobs and the audit log", "What was tested, what is being done, and who changed what.")
-    probe = page.ask("List probes", "get", "/api/probes/?verdict=bad_key&page_size=1")["results"][0]["id"]
-    page.ask("A probe", "get", f"/api/probes/{probe}/")
-    job = page.ask("List jobs", "get", "/api/jobs/?state=completed&page_size=1")["results"][0]["id"]
+def _services(page: Page) -> None:
+    page.chapter(
+        "Services and their models",
+        "Runtimes of one's own and cloud endpoints; their models are called `service~model`. What is told is what the\n"
+        "last look found. Lists come with `page`, `page_size` (at most 1000) and `order` (`-size,name`).\n"
+        "Times are milliseconds of the epoch.",
+    )
+    machine, page.client = page.client, session(make_user("root", is_staff=True, is_superuser=True))
+    body = {"name": "mock", "type": "mock", "description": "Only pretends"}
+    row = page.ask("Add a service (staff, logged in)", "post", "/api/services/", body)["id"]
+    page.ask("Let tenants call it", "post", f"/api/services/{row}/audience/", {"audience": "all"})
+    page.ask("Watch it, and let it be called", "post", f"/api/services/{row}/enable/")
+    page.ask("Let it answer chats that name no model", "post", f"/api/services/{row}/default/")
+    service = LLMService.objects.get(pk=row)
+    loaded = {"streaming": True, "instructed": True, "parameters": 7_000_000_000, "max_tokens": 4096}
+    for name, kind, types, columns in (
+        ("mock-model-7B", "llm", ["chat"], {"state": "loaded", **loaded}),
+        ("mock-model-embeddings", "embeddings", ["embedding"], {"state": "not loaded", "max_tokens": 8192}),
+    ):
+        ServiceModel.objects.create(service=service, name=name, type=kind, model_types=types, **columns)
+    page.client = machine
+    page.ask("The services that this tenant may use", "get", "/llm/services?state=unknown")
+    page.ask("Whether one answers, now", "get", "/llm/services/mock/ping?now=1")
+    page.ask("What it can do", "get", "/llm/services/mock/capabilities")
+    page.ask("Its models", "get", "/llm/services/mock/models?capability=streaming")
+    page.ask("One of them", "get", "/llm/services/mock/models/mock-model-embeddings")
+    page.ask("The models of all services", "get", "/llm/models?state=loaded&order=-size&page_size=10")
+    page.ask("A model", "get", "/llm/models/mock~mock-model-7B")
+    page.ask("A model that is not there", "get", "/llm/models/mock~nothing")
+    page.client = session(User.objects.get(username="root"))
+    url = {"name": "ollama", "type": "ollama", "urls": ["http://127.0.0.1:11434"], "key": "sk-if-it-needs-one"}
+    row = page.ask("One on this machine", "post", "/api/services/", url)["id"]
+    page.ask("Its network is not public: without leave it is not called", "post", f"/api/services/{row}/enable/")
+    page.ask("Give leave", "post", f"/api/services/{row}/networks/", {"networks": ["127.0.0.0/8"]})
+    page.ask("Change a service", "patch", f"/api/services/{row}/", {"long_timeout_s": 600})
+    page.ask("List them as they are set up", "get", "/api/services/?type=ollama")
+    page.ask("A service", "get", f"/api/services/{row}/")
+    page.ask("Leave it alone", "post", f"/api/services/{row}/disable/")
+    page.ask("Forget it", "delete", f"/api/services/{row}/")
+    page.client = machine
+
+
+def _jobs(page: Page) -> None:
+    page.chapter(
+        "Jobs",
+        "Work that goes on in the background. The same paths are served without `/api`: `POST /jobs`.\n"
+        "[jobs.md](jobs.md) says what the states mean, and how to follow a job's progress as events.",
+    )
+    page.ask("Which kinds there are", "get", "/api/job_types/?page_size=1&page=2")
+    page.ask("A kind of job, by its id or an alias", "get", "/api/job_types/install/")
+    page.shown.add(("/api/job_types/{id}/", "get"))
+    page.ask("What they are grouped by", "get", "/api/job_groups/?page_size=1")
+    page.ask("A group", "get", "/api/job_groups/credentials/")
+    page.shown.add(("/api/job_groups/{id}/", "get"))
+    params = {"service_name": "mock", "model_name": "tiny"}
+    body = {"type": "install", "params": params, "idempotency_key": "install-tiny-1"}
+    job = page.ask("Ask for a job", "post", "/api/jobs/", body)["id"]
+    page.ask("Ask again with the same key: it is the same job", "post", "/api/jobs/", body)
+    page.ask("With params that it does not have", "post", "/api/jobs/", {**body, "params": {"model": "tiny"}})
+    page.ask("List jobs", "get", "/api/jobs/?state=completed,failed&group=llm_model_ops&page_size=1")
     page.ask("A job", "get", f"/api/jobs/{job}/")
     page.ask("Cancel a job (one that is over stays as it is)", "post", f"/api/jobs/{job}/cancel/")
     page.ask("Do a job again (only one that did not succeed)", "post", f"/api/jobs/{job}/retry/")
+    page.ask("Let a job rest, if its type can", "post", f"/api/jobs/{job}/suspend/")
+    page.ask("Go on with a suspended job", "post", f"/api/jobs/{job}/resume/")
+    page.ask("Forget a job that is over", "delete", f"/api/jobs/{job}/")
+
+
+def _history(page: Page) -> None:
+    page.chapter("Probes and the audit log", "What was tested, and who changed what.")
+    probe = page.ask("List probes", "get", "/api/probes/?verdict=bad_key&page_size=1")["results"][0]["id"]
+    page.ask("A probe", "get", f"/api/probes/{probe}/")
     event = page.ask("List audit events", "get", "/api/audit-events/?action=member.added&page_size=1")
     page.ask("An audit event", "get", f"/api/audit-events/{event['results'][0]['id']}/")
     page.chapter("Errors", "All in one form.")
@@ -348,6 +423,29 @@ def _serving_the_gateway() -> Iterator[None]:
     yield
     ended.set()
     thread.join()
+
+
+@pytest.fixture
+def job_types(settings: Any) -> None:
+    """Few, and one of them installs nothing."""
+    text = {"type": "string", "minLength": 1, "maxLength": 255}
+    install = {
+        "handler": "tests.api.test_docs.install",
+        "aliases": ["install"],
+        "description": "Download a model and make it ready for use.",
+        "params": {"properties": {"service_name": text, "model_name": text}, "required": ["model_name"]},
+        "queue": "models",
+        "timeout_s": 86_400,
+        "who": "managers",
+    }
+    known = ("probe", "discover")
+    settings.JOB_GROUPS = {"credentials": settings.JOB_GROUPS["credentials"]}
+    settings.JOB_TYPES = {name: settings.JOB_TYPES[name] for name in known} | {"llm_model_ops:install": install}
+
+
+def install(ctx: JobContext) -> dict[str, Any]:
+    ctx.progress(message="Downloading", done_bytes=1_200_000_000, total_bytes=2_000_000_000, step="weights")
+    return {"model_name": ctx.params["model_name"]}
 
 
 @pytest.mark.usefixtures("jobs_run_at_once")

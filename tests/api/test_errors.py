@@ -12,7 +12,6 @@ pytestmark = pytest.mark.django_db
 FORM = "application/x-www-form-urlencoded"
 
 UNKNOWN = [
-    "/api/",
     "/api/nothing/",
     "/api/credentials/a/b/c",
     "/api/credentials/%00/",

@@ -18,6 +18,7 @@ from django.test import Client
 from jobs.models import Job
 from jobs.services import runner
 from providers.models import LLM
+from runtimes.models import LLMService, ServiceModel
 from tenants.api.llm_app.urls import LLM_APP, USER
 from tenants.models import Membership, Tenant
 from tests.api.examples import Page, fill
@@ -155,6 +156,8 @@ def models(here: Examples, west: FakeUpstream, east: FakeUpstream) -> None:
     here.both("add_llm-blocked", "post", "add_llm", {**model, "api_base": "http://10.0.0.5:8000/v1"})
     here.both("my_llms", "get", "my_llms")
     here.both("my_llms-details", "get", "my_llms?include_details=true")
+    ollama = LLMService.objects.create(name="ollama", type="ollama", is_enabled=True)
+    ServiceModel.objects.create(service=ollama, name="llama3.2:3b", model_types=["chat"], max_tokens=8192)
     here.both("list", "get", "list?model_type=chat")
     here.show("list", "get", f"{ALSO_CLASSIC}/list?model_type=embed")
     named = {"llm_factory": "VLLM", "llm_name": "qwen3___VLLM"}

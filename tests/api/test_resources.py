@@ -69,17 +69,43 @@ def test_the_catalogue_can_be_filtered_searched_and_ordered(world: World, owner:
 @pytest.mark.parametrize(
     "path",
     ["/api/models/?type=nothing", "/api/models/?min_tokens=-1", "/api/jobs/?created_after=yesterday",
-     "/api/jobs/?created_after=0001-01-01T00:00:00%2B23:00", "/api/models/?factory=%00", "/api/probes/?verdict=fine"],
+     "/api/jobs/?created_after=0001-01-01T00:00:00%2B23:00", "/api/models/?factory=%00", "/api/probes/?verdict=fine",
+     "/api/models/?ordering=llm_name,-price_detail", "/api/models/?page=x", "/api/models/?page=0",
+     *(f"/api/{kind}/?page_size={size}" for kind in ("models", "probes", "job_types") for size in ("abc", "0", "²"))],
 )  # fmt: skip
 def test_a_filter_that_makes_no_sense_is_refused(owner: Client, path: str) -> None:
     answer = owner.get(path)
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
-    assert answer.json()["fields"]
+    assert list(answer.json()["fields"]) == [path.partition("?")[2].partition("=")[0]]
 
 
-def test_only_columns_on_the_list_can_be_ordered_by(world: World, owner: Client) -> None:
-    LLM.objects.create(factory=world.factory, llm_name="ada", model_types=["chat"])
-    assert names(owner, "/api/models/?ordering=-price_detail", "llm_name") == ["ada", "gpt"]
+def test_a_parameter_that_a_list_does_not_have_is_refused_with_those_that_its_description_names(
+    world: World, owner: Client
+) -> None:
+    paths = owner.get("/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"}).json()["paths"]
+    lists = {"/api/credentials/{id}/models/": f"/api/credentials/{world.credential.pk}/models/"}
+    lists |= {path: path for path in paths if path.startswith("/api/") and "{" not in path and "get" in paths[path]}
+    asked = 0
+    for described, path in lists.items():
+        parameters = [one["name"] for one in paths[described]["get"].get("parameters", []) if one["in"] == "query"]
+        if not parameters:
+            continue
+        asked += 1
+        answer = owner.get(path, {"tennant": "x", parameters[0]: ""})
+        assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json"), path
+        problem = answer.json()
+        assert list(problem["fields"]) == ["tennant"], path
+        assert problem["hint"] == f"The parameters here are: {', '.join(sorted(parameters))}.", path
+    assert asked == 19
+
+
+@pytest.mark.parametrize(
+    "path", ["/llm/services", "/llm/models", "/llm/services/mock/ping", "/jobs", "/job_types", "/api/usage/summary/"]
+)
+def test_lists_at_other_places_refuse_what_they_do_not_know_as_well(world: World, owner: Client, path: str) -> None:
+    answer = owner.get(path, {"tenant": "x"} if path.startswith("/api") else {"tennant": "x"})
+    assert answer.status_code == 400
+    assert "There is no such parameter." in answer.content.decode()
 
 
 def test_pages_have_a_size_and_an_end(world: World, owner: Client) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from runtimes.models import Audience, ServiceModel, ServiceTenant
 from tenants.models import AuditEvent, Route, TenantLLM
 from tests.api.world import World, bearer
 from tests.people import make_token
+from tests.runtimes.making import make_service
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +52,7 @@ def test_a_route_is_made_with_its_targets_and_shown_as_one_document(
     assert made["Location"] == f"/api/routes/{shown['id']}/"
     assert owner.get(made["Location"]).json() == shown
     assert (shown["timeout_s"], shown["max_retries"], shown["strategy"], shown["usable"]) == (30, None, "ordered", True)
-    defaults = {"position": 1, "weight": 1, "only_on": [], "status": "1", "usable": True}
+    defaults = {"service_model": None, "position": 1, "weight": 1, "only_on": [], "status": "1", "usable": True}
     assert shown["targets"] == [
         {"tenant_model": str(world.tenant_llm.pk), "name": "gpt@Vendor", **defaults},
         {**defaults, **later, "name": "long@Vendor"},
@@ -119,6 +121,56 @@ def test_nobody_routes_to_another_tenants_model(world: World) -> None:
     before = Route.objects.count()
     assert post(stranger, "/api/routes/", document(world)).status_code == 404
     assert Route.objects.count() == before
+
+
+def serve(world: World, *, audience: str = Audience.ALL) -> ServiceModel:
+    service = make_service("http://127.0.0.1:9", name="den", audience=audience)
+    return ServiceModel.objects.create(service=service, name="llama:8b", model_types=["chat"])
+
+
+def test_a_route_leads_to_a_services_model_too(world: World, owner: Client) -> None:
+    served = serve(world)
+    body = document(world, {"service_model": "den~llama:8b", "position": 2})
+    made = post(owner, "/api/routes/", body)
+    assert made.status_code == 201, made.content
+    target = made.json()["targets"][1]
+    assert (target["tenant_model"], target["service_model"], target["name"]) == (None, "den~llama:8b", "den~llama:8b")
+    assert target["usable"] is True
+    assert names(owner, "/api/routes/?service_model=den~llama:8b") == ["fast"]
+    assert names(owner, "/api/routes/?service_model=den~other") == []
+    path = f"/api/routes/{made.json()['id']}/"
+    only = patch(owner, path, {"targets": [{"service_model": "den~llama:8b"}]}).json()
+    assert (only["usable"], [one["name"] for one in only["targets"]]) == (True, ["den~llama:8b"])
+    served.service.audience = Audience.NONE
+    served.service.save()
+    shown = owner.get(path).json()
+    assert (shown["usable"], shown["targets"][0]["usable"]) == (False, False)
+    assert patch(owner, path, {"description": "kept"}).json()["targets"] == shown["targets"]
+
+
+def test_a_service_that_the_tenant_may_not_use_is_not_found(world: World, owner: Client) -> None:
+    served = serve(world, audience=Audience.SOME)
+    body = document(world, {"service_model": "den~llama:8b"})
+    unknown = document(world, {"service_model": "nowhere~llama:8b"})
+    answers = [post(owner, "/api/routes/", one) for one in (body, unknown)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].json()["detail"].replace("den", "nowhere") == answers[1].json()["detail"]
+    ServiceTenant.objects.create(service=served.service, tenant_id=world.tenant.pk)
+    stranger = bearer(make_token(world.people.elsewhere, user=world.people.outsider))
+    foreign = {**body, "targets": body["targets"][1:]}
+    assert post(stranger, "/api/routes/", foreign).status_code == 404
+    member = bearer(make_token(world.tenant, user=world.people.member))
+    assert post(member, "/api/routes/", body).status_code == 403
+    assert post(owner, "/api/routes/", body).status_code == 201
+    assert names(member, "/api/routes/?service_model=den~llama:8b") == ["fast"]
+    assert names(stranger, "/api/routes/?service_model=den~llama:8b") == []
+
+
+@pytest.mark.parametrize("target", [{"tenant_model": "1", "service_model": "den~llama:8b"}, {"service_model": ""}])
+def test_a_target_is_either_the_tenants_or_a_services(world: World, owner: Client, target: dict[str, Any]) -> None:
+    answer = post(owner, "/api/routes/", {**document(world), "targets": [target]})
+    assert answer.status_code == 400
+    assert all(field.startswith("targets.0.") for field in answer.json()["fields"])
 
 
 def test_a_name_that_is_taken_clashes(world: World, owner: Client) -> None:

@@ -52,6 +52,12 @@ def test_every_endpoint_is_in_the_document(document: dict[str, Any]) -> None:
         assert (path, method) in described
 
 
+def test_operations_are_grouped_by_what_they_are_about(document: dict[str, Any]) -> None:
+    tags = {path: operation["tags"] for path, methods in document["paths"].items() for operation in methods.values()}
+    paths = ("/api/budgets/{id}/", "/api/jobs/", "/llm/services/{name}/ping/")
+    assert [tags[path] for path in paths] == [["budgets"], ["jobs"], ["llm"]]
+
+
 def test_every_operation_documents_its_errors_and_takes_ids_as_text(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         if not path.startswith("/api/") or path.startswith("/api/v1/"):
@@ -86,6 +92,7 @@ def test_random_requests_are_answered_as_documented(world: World, role: str, exa
         "members": world.membership.pk, "models": world.llm.pk, "probes": world.probe.pk, "tenants": world.tenant.pk,
         "tenant-models": world.tenant_llm.pk, "audit-events": world.event.pk, "usage": world.usage_record.pk,
         "rate-limits": world.rate_limit.pk, "budgets": world.budget.pk,
+        "job_types": "probe", "job_groups": "credentials", "services": world.job.pk,
     }  # fmt: skip
 
     for operation in asked:

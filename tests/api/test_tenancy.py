@@ -12,11 +12,12 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from tests.api.world import World, bearer, session
 from tests.people import make_token, make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.once, pytest.mark.django_db]
 
 PUBLIC = {"api-schema", "api-docs"}
-CATALOGUE = {"factory", "model"}  # belongs to no tenant: everybody who is known may read it
+CATALOGUE = {"factory", "model", "job-type", "job-group"}  # belongs to no tenant: everybody who is known may read it
 MANAGERS_ONLY = {"audit-event"}
+STAFF_ONLY = {"service"}  # belongs to no tenant, and no role in one opens it
 
 ROW: dict[str, Callable[[World], Any]] = {
     "audit-event": lambda world: world.event.pk,
@@ -24,11 +25,14 @@ ROW: dict[str, Callable[[World], Any]] = {
     "credential": lambda world: world.credential.pk,
     "factory": lambda world: world.factory.pk,
     "job": lambda world: world.job.pk,
+    "job-group": lambda world: "credentials",
+    "job-type": lambda world: "probe",
     "member": lambda world: world.membership.pk,
     "model": lambda world: world.llm.pk,
     "probe": lambda world: world.probe.pk,
     "rate-limit": lambda world: world.rate_limit.pk,
     "route": lambda world: world.route.pk,
+    "service": lambda world: "01a1fb7cee997ffbb5b7f6fb6d994136",
     "tenant": lambda world: world.tenant.pk,
     "tenant-model": lambda world: world.tenant_llm.pk,
     "token": lambda world: world.token.pk,
@@ -36,6 +40,13 @@ ROW: dict[str, Callable[[World], Any]] = {
     "usage-summary": lambda world: world.tenant.pk,
 }
 BODY: dict[tuple[str, str], Callable[[World], dict[str, Any]]] = {
+    ("service-list", "post"): lambda world: {"name": "den", "type": "ollama"},
+    ("service-detail", "patch"): lambda world: {"description": "Under a desk"},
+    ("service-enable", "post"): lambda world: {},
+    ("service-disable", "post"): lambda world: {},
+    ("service-networks", "post"): lambda world: {"networks": []},
+    ("service-audience", "post"): lambda world: {"audience": "all"},
+    ("service-default", "post"): lambda world: {},
     ("tenant-list", "post"): lambda world: {"name": "Another"},
     ("tenant-detail", "patch"): lambda world: {"name": "Renamed"},
     ("member-list", "post"): lambda world: {"username": make_user().username, "role": "member"},
@@ -60,12 +71,16 @@ BODY: dict[tuple[str, str], Callable[[World], dict[str, Any]]] = {
     ("rate-limit-detail", "patch"): lambda world: {"parallel": 7},
     ("budget-list", "post"): lambda world: {"amount": "9.50"},
     ("budget-detail", "patch"): lambda world: {"amount": "12"},
+    ("job-list", "post"): lambda world: {"type": "add", "params": {"numbers": [1]}},
     ("job-cancel", "post"): lambda world: {},
+    ("job-suspend", "post"): lambda world: {},
+    ("job-resume", "post"): lambda world: {},
     ("job-retry", "post"): lambda world: {},
 }  # fmt: skip
 SUCCESS = {
     ("credential-test", "post"): 202, ("credential-discover", "post"): 202, ("credential-adopt", "post"): 200,
-    ("job-cancel", "post"): 200, ("job-retry", "post"): 200,
+    ("job-list", "post"): 202, ("job-cancel", "post"): 200, ("job-retry", "post"): 200,
+    ("job-suspend", "post"): 409, ("job-resume", "post"): 409,  # it is over
 }  # fmt: skip
 
 
@@ -111,14 +126,15 @@ def success(name: str, method: str) -> int:
 @pytest.mark.parametrize(("name", "method"), ASKED)
 def test_the_owner_may(world: World, name: str, method: str) -> None:
     answer = ask(session(world.people.owner), world, name, method)
-    assert answer.status_code == success(name, method), answer.content
+    expected = 403 if resource(name) in STAFF_ONLY else success(name, method)
+    assert answer.status_code == expected, answer.content
 
 
 @pytest.mark.parametrize(("name", "method"), ASKED)
 def test_a_member_may_look(world: World, name: str, method: str) -> None:
     before = world.owned()
     answer = ask(session(world.people.member), world, name, method)
-    may = method == "get" and resource(name) not in MANAGERS_ONLY
+    may = method == "get" and resource(name) not in MANAGERS_ONLY | STAFF_ONLY
     own = (name, method) == ("tenant-list", "post")  # a tenant of their own, which is not this one
     assert answer.status_code == (success(name, method) if may or own else 403), answer.content
     assert world.owned() == before
@@ -129,7 +145,7 @@ def test_a_token_for_reading_changes_nothing(world: World, name: str, method: st
     client = bearer(make_token(world.tenant, scopes=["read"], user=world.people.owner))
     before = world.owned()
     answer = ask(client, world, name, method)
-    may = method == "get" and resource(name) not in MANAGERS_ONLY
+    may = method == "get" and resource(name) not in MANAGERS_ONLY | STAFF_ONLY
     assert answer.status_code == (200 if may else 403), answer.content
     assert world.owned() == before
 
@@ -160,11 +176,13 @@ def test_an_outsider_finds_nothing(world: World, name: str, method: str) -> None
     answer = ask(client, world, name, method)
     if resource(name) in CATALOGUE or name == "me":
         assert answer.status_code == 200
+    elif resource(name) in STAFF_ONLY:
+        assert answer.status_code == 403
     elif name.endswith("-list") and method == "get":
         assert answer.status_code == 200
         assert str(ROW[resource(name)](world)) not in [row["id"] for row in answer.json()["results"]]
     elif name.endswith("-list") and name not in ("tenant-model-list", "route-list"):
-        assert answer.status_code == 201  # theirs, in their own tenant
+        assert answer.status_code == success(name, method)  # theirs, in their own tenant
     else:
         assert answer.status_code == 404, answer.content
     assert world.owned() == before

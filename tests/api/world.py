@@ -15,6 +15,7 @@ from tenants.models.listing import ModelListing
 from tenants.services import credentials, routes
 from tenants.services.route_plans import RoutePlan, TargetPlan
 from tests.people import People, actor_of, make_member, make_token
+from tests.runtimes.making import make_service
 from tests.usage.calls import make_call
 from usage.models import Budget, RateLimit, UsageDaily, UsageRecord
 from usage.services import budgets, ledger, limits
@@ -53,6 +54,7 @@ class World:
             factory = LLMFactory.objects.create(name=f"More {LLMFactory.objects.count()} {number}", base_url=URL)
             LLM.objects.create(factory=factory, llm_name="more", model_types=["chat"])
             fill(self.people, factory)
+            make_service(URL)
 
     def owned(self) -> dict[str, Any]:
         """All rows of the tenant, for comparison."""

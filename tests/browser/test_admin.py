@@ -26,7 +26,7 @@ def upstream() -> Iterator[FakeUpstream]:
 def test_the_dashboard_and_the_catalogue_are_shown(page: Page, shot: Shot) -> None:
     page.goto("/admin/")
     expect(page.locator("h1")).to_contain_text("Dashboard")
-    expect(page.get_by_text("alive", exact=True)).to_be_visible()
+    expect(page.get_by_text("alive", exact=True).first).to_be_visible()
     shot("dashboard")
     page.goto("/admin/providers/llmfactory/")
     expect(page.locator("#result_list")).to_contain_text("OpenAI")

@@ -143,6 +143,34 @@ def test_an_address_is_never_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
 
 
+def test_names_are_bound_to_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_value(monkeypatch, " A_KEY = https://A.example/, B_*=http://[::1]:8000,C ,")
+    assert env.bindings("X") == [("A_KEY", "https://a.example:443"), ("B_*", "http://[::1]:8000"), ("C", "")]
+    given_value(monkeypatch, " ")
+    assert env.bindings("X") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            f"A={PASSWORD}",
+            f"{PASSWORD}-x",
+            f"A=https://u:{PASSWORD}@a.example",
+            f"A=ftp://{PASSWORD}",
+            "A=",
+            "=https://a",
+        ),
+        *(f"A=https://a.example/{PASSWORD}", f"A=https://a.example:{PASSWORD}", "A=https://a.example:99999", "A B"),
+    ],
+)
+def test_a_name_without_a_good_place_is_refused_and_never_quoted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    given_value(monkeypatch, value)
+    with pytest.raises(ImproperlyConfigured, match="X must be names of variables") as raised:
+        env.bindings("X")
+    assert PASSWORD not in "".join(traceback.format_exception(raised.value))
+
+
 def test_rates_and_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     for rate in ("60/min", "1/s", "1000/day"):
         given_value(monkeypatch, rate)

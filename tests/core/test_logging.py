@@ -87,6 +87,20 @@ def test_a_traceback_holds_neither_the_key_in_its_text_nor_in_its_variables(
     assert KEY not in lines()
 
 
+def test_a_refused_request_leaves_one_line_and_a_fault_its_traceback(lines: Callable[[], str]) -> None:
+    def fail(logger: str, status: int) -> str:
+        before = len(lines())
+        try:
+            raise PermissionError("no")
+        except PermissionError:
+            logging.getLogger(logger).warning("Refused: /a", exc_info=True, extra={"status_code": status})
+        return lines()[before:]
+
+    for logger, status in (("django.request", 403), ("django.security.DisallowedHost", 400)):
+        assert "Refused: /a" in fail(logger, status) and "Traceback" not in lines()
+    assert "Traceback" in fail("django.request", 500)
+
+
 def test_the_request_id_is_on_every_line(lines: Callable[[], str]) -> None:
     with structlog.contextvars.bound_contextvars(request_id="my-request-1"):
         structlog.get_logger("a").info("one")

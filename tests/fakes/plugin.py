@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from tests.fakes.langfuse import FakeLangfuse
+from tests.fakes.loops import Run
 from tests.fakes.upstream import FakeUpstream
 
 
@@ -22,3 +25,10 @@ def langfuse_server() -> Iterator[FakeLangfuse]:
     """A Langfuse that knows one project."""
     with FakeLangfuse() as fake:
         yield fake
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """The test runs in both loops."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield lambda main: runner.run(asyncio.wait_for(main, 60))

@@ -17,7 +17,7 @@ from providers.models import LLM, LLMFactory
 from providers.upstream import Pool
 from tenants.models import Credential, Tenant, TenantLLM
 from tenants.services import credentials, tenant_llms
-from tests.fakes.upstream import KEY, FakeUpstream
+from tests.fakes.upstream import KEY, Behaviour, FakeUpstream, Handler
 from tests.people import make_tenant, make_token, make_user
 from usage.counters.memory import MemoryCounters
 from usage.records import CallRecord, from_line
@@ -143,6 +143,21 @@ def make_office(upstream: FakeUpstream, spool: Path, **factory: Any) -> Office:
 
 def chat_body(model: str = "fake-chat", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}
+
+
+def endless(part: bytes, kind: str, broken: list[bool]) -> Behaviour:
+    """A stream of the same piece again and again; `broken` gets an entry when nobody takes it any more."""
+
+    def behave(handler: Handler) -> None:
+        handler.head(200, kind, {})
+        try:
+            while not handler.server.fake.closing.wait(0.02):
+                handler.wfile.write(part)
+                handler.wfile.flush()
+        except OSError:
+            broken.append(True)
+
+    return behave
 
 
 async def send(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +15,8 @@ from core.secrets import seal
 from providers.models import LLMFactory
 from tenants.models import Credential, Tenant, TenantLLM
 from tests.fakes.upstream import FakeUpstream
-from tests.gateway.calling import Office, make_office
+from tests.gateway.calling import Office, Reply, make_office
 from tests.people import make_tenant, make_token, make_user
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> Any:
-        return self.data["error"]
 
 
 async def ask(
@@ -42,7 +26,7 @@ async def ask(
     *,
     method: str = "GET",
     headers: tuple[tuple[str, str], ...] = (),
-) -> Answer:
+) -> Reply:
     """One request through an ASGI application."""
     given = [*headers, *([("Authorization", f"Bearer {token}")] if token else [])]
     scope = {
@@ -73,10 +57,10 @@ async def ask(
 
     await app(scope, receive, send)
     start = sent[0]
-    return Answer(
+    return Reply(
         start["status"],
         {name.decode().lower(): value.decode() for name, value in start["headers"]},
-        b"".join(message.get("body", b"") for message in sent[1:]),
+        [message.get("body", b"") for message in sent[1:]],
     )
 
 

@@ -16,7 +16,8 @@ from core.clock import now
 from gateway.app import Gateway
 from providers.models import INVALID, LLMFactory
 from tenants.models import ApiToken, CredentialState, Membership, Tenant
-from tests.gateway.conftest import Answer, World, ask, make_credential, make_model
+from tests.gateway.calling import Reply
+from tests.gateway.conftest import World, ask, make_credential, make_model
 from tests.people import make_member, make_tenant, make_token, make_user
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def with_gateway(work: Callable[[Gateway], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def get(path: str, token: str = "", **options: Any) -> Answer:
+def get(path: str, token: str = "", **options: Any) -> Reply:
     return with_gateway(lambda gateway: ask(gateway, path, token, **options))
 
 
@@ -182,10 +183,56 @@ def test_nothing_sent_as_authorization_breaks_it(world: World, value: str) -> No
     assert get("/v1/models", headers=(("Authorization", value),)).status == 401
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
-def test_other_methods_are_told_which_one_to_use(method: str) -> None:
-    answer = get("/v1/models", method=method)
-    assert (answer.status, answer.error["code"], answer.headers["allow"]) == (405, "method_not_supported", "GET")
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [(method, "/v1/models", "GET, HEAD, OPTIONS") for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE")]
+    + [(method, "/v1/chat/completions", "POST, OPTIONS") for method in ("GET", "PUT", "DELETE", "PATCH")],
+)
+def test_other_methods_are_told_which_one_to_use(method: str, path: str, allowed: str) -> None:
+    answer = get(path, method=method)
+    assert (answer.status, answer.error["code"], answer.headers["allow"]) == (405, "method_not_supported", allowed)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize(
+    "path",
+    ["responses", "responses/resp_1", "completions", "images/generations", "moderations", "audio/translations", "files",
+     "batches", "fine_tuning/jobs", "vector_stores", "assistants", "threads", "realtime", "embeddings/x"],
+)  # fmt: skip
+def test_an_endpoint_of_openai_that_is_not_served_says_so_and_which_are(path: str, method: str) -> None:
+    answer = get(f"/v1/{path}", method=method)
+    assert (answer.status, answer.error["code"], answer.error["type"]) == (404, "unknown_url", "invalid_request_error")
+    assert f"{method} /v1/{path} is not served here" in answer.error["message"]
+    assert "/v1/chat/completions" in answer.error["message"]
+    assert answer.error["message"].endswith("/v1/models.")
+
+
+def test_head_is_get_without_its_body(world: World) -> None:
+    for path in ("/v1/models", "/v1/models/acme-large@Acme", "/v1/models/nothing"):
+        whole, head = get(path, world.token), get(path, world.token, method="HEAD")
+        assert (head.status, head.body) == (whole.status, b"")
+        assert head.headers["content-length"] == str(len(whole.body))
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    refused = get("/v1/models", method="HEAD")
+    assert (refused.status, refused.body) == (401, b"")
+    assert get("/v1/chat/completions", world.token, method="HEAD").status == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/models", "GET, HEAD, OPTIONS"),
+        ("/v1/models/acme-large@Acme", "GET, HEAD, OPTIONS"),
+        ("/v1/chat/completions", "POST, OPTIONS"),
+        ("/v1/ocr", "POST, OPTIONS"),
+    ],
+)
+def test_options_says_what_is_possible_to_anybody(path: str, allowed: str) -> None:
+    answer = get(path, method="OPTIONS")
+    assert (answer.status, answer.body, answer.headers["allow"]) == (204, b"", allowed)
+    assert answer.headers["x-request-id"]
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert get("/v1/nothing", method="OPTIONS").status == 404
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nothing", "/v1/modelsx", "/v1/chat/complete", "/v1//models"])

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from gateway import store
-from llmadmin.asgi import application, gateway_owns
+from llmadmin.asgi import MAX_FORM_BYTES, application, gateway_owns
 from tests.gateway.conftest import World, ask
+
+pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,22 @@ def test_a_websocket_is_turned_away() -> None:
 
     asyncio.run(application({"type": "websocket", "path": "/v1/models", "headers": []}, receive, send))
     assert [message["type"] for message in said] == ["websocket.close"]
+
+
+def test_a_body_too_large_for_any_form_ends_before_it_is_read() -> None:
+    piece, taken, said = b"x" * 1024**2, 0, list[dict[str, Any]]()
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        taken += len(piece)
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/x-www-form-urlencoded")]
+    scope = {"type": "http", "method": "POST", "path": "/admin/login/", "headers": headers, "query_string": b""}
+    asyncio.run(application(scope, receive, send))
+    assert [message.get("status") for message in said] == [413, None]
+    assert b"larger than" in said[1]["body"]
+    assert taken == MAX_FORM_BYTES + len(piece)

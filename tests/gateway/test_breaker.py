@@ -7,6 +7,8 @@ import pytest
 from gateway.breaker import MAX_OPEN_S, MAX_REST_S, OPEN_S, THRESHOLD, TRIAL_S, Breaker
 from providers.errors import BadRequest, ContentFiltered, RateLimited, ServerFailed, UpstreamError
 
+pytestmark = pytest.mark.once
+
 
 class Clock:
     def __init__(self) -> None:

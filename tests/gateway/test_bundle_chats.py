@@ -29,6 +29,8 @@ from tests.gateway.python_door import (
     with_tools,
 )
 
+pytestmark = pytest.mark.once
+
 Make = Callable[..., LLMBundle]
 
 

@@ -15,6 +15,7 @@ from tests.gateway.python_door import answering, completion, python_door, record
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 DEFAULTS = {"llm_id": "fake-chat@Fake", "embd_id": "fake-embedding@Fake", "rerank_id": "fake-rerank@Fake"}
+DEFAULTS |= {"tts_id": "fake-tts@Fake", "asr_id": "fake-asr@Fake"}
 
 
 @pytest.fixture
@@ -26,8 +27,14 @@ def ready(office: Office, settings: Any) -> Iterator[None]:
 
 
 def test_the_examples_run_one_after_the_other(
-    ready: None, office: Office, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
+    ready: None,
+    office: Office,
+    upstream: FakeUpstream,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"tenant_id": office.tenant.pk}
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     for example in examples:
@@ -42,6 +49,9 @@ def test_the_examples_run_one_after_the_other(
             assert names["text"] == "Hello!"
         elif "similarity" in example:
             assert (len(names["vectors"]), len(names["query"]), names["best"]) == (2, 4, 0)
+        elif "speaker" in example:
+            assert (tmp_path / "said.mp3").stat().st_size > 0
+            assert capsys.readouterr().out == "final Hello.\n"
         elif "asyncio" in example:
             assert names["answers"] == [("Hello!", 10)] * 2
         elif "bind_tools" in example:
@@ -52,5 +62,5 @@ def test_the_examples_run_one_after_the_other(
         else:
             assert (names["row"].llm_name, names["config"]["llm_name"]) == ("fake-chat", "fake-chat")
             assert names["model"].llm_name == "fake-chat@Fake"
-    assert len(examples) == 6
-    assert len(records(office)) == 10
+    assert len(examples) == 7
+    assert len(records(office)) == 12

@@ -129,8 +129,8 @@ print(tenant.pk)
 def test_processes_that_celery_forks_have_engines_of_their_own(
     new_stack: Callable[..., Stack], upstream: FakeUpstream
 ) -> None:
-    place = new_stack(env={"LOG_LEVEL": "WARNING", "ALLOWED_NETWORKS": "127.0.0.0/8"})
-    place.manage("migrate", "-v0")
+    env = {"LOG_LEVEL": "WARNING", "ALLOWED_NETWORKS": "127.0.0.0/8"}
+    place = new_stack(env=env, prepared_by="migrate")
     tenant_id = place.manage("shell", "-v0", "-c", MAKE % (upstream.url, KEY)).split()[-1]
     env = {**place.env, "DJANGO_SETTINGS_MODULE": "llmadmin.settings"}
     done = subprocess.run(

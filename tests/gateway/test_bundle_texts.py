@@ -18,6 +18,8 @@ from providers.batches import tokens_at_most
 from tests.live.stack import ROOT
 from usage.records import Usage
 
+pytestmark = pytest.mark.once
+
 BITS = st.lists(
     st.sampled_from(["<", "<think>", "</think>", "<tool_call>", "</tool_call>", "a", "答", " ", "thi", "nk>"])
 )

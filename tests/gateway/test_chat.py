@@ -11,7 +11,7 @@ import pytest
 
 from gateway.app import Gateway
 from tests.fakes.upstream import KEY, FakeUpstream, Handler
-from tests.gateway.calling import Office, Reply, chat_body, send
+from tests.gateway.calling import Office, Reply, chat_body, endless, send
 from usage.records import Outcome
 
 PATH = "/v1/chat/completions"
@@ -192,21 +192,36 @@ def test_comments_keep_a_slow_stream_alive(office: Office, upstream: FakeUpstrea
     assert reply.events[-1] == "[DONE]"
 
 
+def test_no_comment_waits_behind_what_a_slow_caller_has_yet_to_take(office: Office, settings: Any) -> None:
+    settings.GATEWAY_KEEPALIVE_S = 0.1
+    said: list[bytes] = []
+
+    async def run(gateway: Gateway) -> None:
+        asked = iter([json.dumps(chat_body(stream=True)).encode()])
+
+        async def receive() -> Any:
+            for body in asked:
+                return {"type": "http.request", "body": body, "more_body": False}
+            await asyncio.Event().wait()
+
+        async def slowly(message: Any) -> None:
+            await asyncio.sleep(0.5)  # as where the socket's buffer is full
+            said.append(message.get("body", b""))
+
+        headers = [(b"authorization", f"Bearer {office.token}".encode())]
+        await gateway({"type": "http", "method": "POST", "path": PATH, "headers": headers}, receive, slowly)
+        ended = len(said)
+        await asyncio.sleep(0.6)
+        assert len(said) == ended
+
+    office.use(run)
+    assert b"keep-alive" not in b"".join(said)
+    assert said[-1].endswith(b"data: [DONE]\n\n")
+
+
 def test_who_leaves_ends_the_call_upstream(office: Office, upstream: FakeUpstream) -> None:
     broken: list[bool] = []
-
-    def watch(handler: Handler) -> None:
-        handler.head(200, "text/event-stream", {})
-        handler.wfile.write(chunk("Once"))
-        handler.wfile.flush()
-        try:
-            while not handler.server.fake.closing.wait(0.02):
-                handler.wfile.write(chunk("more"))
-                handler.wfile.flush()
-        except OSError:
-            broken.append(True)
-
-    upstream.behave(CHAT, watch)
+    upstream.behave(CHAT, endless(chunk("Once"), "text/event-stream", broken))
 
     async def run(gateway: Gateway) -> Reply:
         leave = asyncio.Event()
@@ -249,7 +264,7 @@ def test_who_leaves_before_an_answer_is_recorded_too(office: Office, upstream: F
     [
         (b"{", 400, "JSON"),
         (b"[]", 400, "JSON object"),
-        (b"{}", 400, "model"),
+        (b"{}", 404, "model"),
         (b'{"model": 7}', 400, "model"),
         (b'{"model": "fake-chat"}', 400, "messages"),
         (b'{"model": "fake-chat", "messages": [], "stream": "yes"}', 400, "stream"),

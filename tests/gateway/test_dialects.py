@@ -17,6 +17,8 @@ from tests.gateway.calling import ACTOR, Office, Reply
 from tests.people import make_tenant, make_token, make_user
 from usage.records import Outcome
 
+pytestmark = pytest.mark.once
+
 PATH = "/v1/chat/completions"
 TOOLS = [
     {

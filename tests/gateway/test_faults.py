@@ -14,7 +14,9 @@ from gateway.breaker import THRESHOLD, Breaker
 from tests.fakes.upstream import FakeUpstream, Handler
 from tests.gateway.calling import Office, Reply, chat_body, send
 from tests.gateway.test_chat import END, chunk, pieces
-from usage.records import LARGEST_COUNT, CallRecord, Outcome
+from usage.records import CallRecord, Outcome
+
+pytestmark = pytest.mark.once
 
 PATH, CHAT = "/v1/chat/completions", "/chat/completions"
 Fault = Callable[[FakeUpstream], None]
@@ -125,6 +127,44 @@ def test_a_stream_that_never_begins(office: Office, upstream: FakeUpstream, what
         assert (reply.events, record.outcome) == (["[DONE]"], Outcome.COMPLETE)
 
 
+@pytest.mark.parametrize("what", ["silence", "half a body"])
+def test_a_whole_answer_that_does_not_come_in_time(
+    office: Office, upstream: FakeUpstream, settings: Any, what: str
+) -> None:
+    settings.LLM_TIMEOUT_SECONDS = 0.5
+    (upstream.hang if what == "silence" else upstream.stall)(CHAT)
+    reply = office.chat()
+    assert (reply.status, reply.error["code"]) == (504, "timed_out")
+    (record,) = office.records()
+    assert (record.outcome, record.status, record.error_code) == (Outcome.ERROR, 504, "timed_out")
+    assert record.usage.estimated and record.usage.output_tokens is None, "what it would have said is unknown"
+
+
+def test_an_upstream_that_is_slow_and_right_is_waited_for(office: Office, upstream: FakeUpstream) -> None:
+    upstream.slow(CHAT, 0.3)
+    assert [office.chat(stream=stream).status for stream in (False, True)] == [200, 200]
+    assert [record.outcome for record in office.records()] == [Outcome.COMPLETE] * 2
+
+
+def test_a_stream_that_was_kept_open_with_comments_fails_in_the_stream(
+    office: Office, upstream: FakeUpstream, settings: Any
+) -> None:
+    settings.GATEWAY_KEEPALIVE_S = 0.1
+    settings.GATEWAY_FIRST_BYTE_TIMEOUT_S = 30
+
+    def late(handler: Handler) -> None:
+        handler.server.fake.closing.wait(0.5)
+        handler.json({"error": {"message": "Oops"}}, status=500)
+
+    upstream.behave(CHAT, late)
+    reply = office.chat(stream=True)
+    assert (reply.status, reply.body.startswith(b": keep-alive\n\n")) == (200, True)
+    (error,) = reply.events
+    assert error["error"]["code"] == "server_failed"
+    (record,) = office.records()
+    assert (record.outcome, record.status, len(record.attempts)) == (Outcome.ERROR, 502, 2)
+
+
 def booked(office: Office, upstream: FakeUpstream, usage: Any, *, stream: bool) -> CallRecord:
     """The record of a call whose upstream says that this was used."""
     if stream:
@@ -146,12 +186,27 @@ def tokens(prompt: Any, completion: Any, total: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("usage", [None, {}, "a lot", [7], tokens("7", "3", "10"), tokens(-7, -3, -10),
-                                   tokens(1.5, 2.5, 4.0), {"total_tokens": 10}])  # fmt: skip
+                                   tokens(1.5, 2.5, 4.0), {"total_tokens": 10},
+                                   tokens(10**12, 10**12, 2 * 10**12), tokens(2**70, 2**70, 2**71)])  # fmt: skip
 def test_counts_that_are_none_are_estimated(office: Office, upstream: FakeUpstream, usage: Any, stream: bool) -> None:
     record = booked(office, upstream, usage, stream=stream)
     assert record.usage.estimated
     assert record.usage.output_tokens == 5
     assert record.usage.input_tokens
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400"])
+def test_a_count_that_json_has_not_makes_the_answer_none(office: Office, upstream: FakeUpstream, number: str) -> None:
+    body = json.dumps({**ANSWER, "usage": tokens(7, 3, 10)}).replace(": 7", f": {number}").encode()
+    upstream.raw(CHAT, body, content_type="application/json")
+    assert office.chat().error["code"] == "bad_reply"
+    counted = b'data: {"choices": [], "usage": {"prompt_tokens": %b}}\n\n' % number.encode()
+    upstream.behave(CHAT, pieces(chunk("four" * 5), counted, END))
+    reply = office.chat(stream=True)
+    assert reply.events[-1]["error"]["code"] == "bad_reply"
+    whole, streamed = office.records()
+    assert (whole.outcome, streamed.outcome) == (Outcome.ERROR, Outcome.UPSTREAM_CUT)
+    assert streamed.usage.estimated and streamed.usage.output_tokens == 5
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -163,7 +218,8 @@ def test_counts_that_are_none_are_estimated(office: Office, upstream: FakeUpstre
         ({**tokens(7, 3, 10), "prompt_tokens_details": {"cached_tokens": 70}}, 7, 3),
         ({**tokens(7, 3, 40), "completion_tokens_details": {"reasoning_tokens": 30}}, 7, 33),
         ({**tokens(7, 3, 10), "completion_tokens_details": {"reasoning_tokens": -1}}, 7, 3),
-        (tokens(10**12, 3, 10), LARGEST_COUNT, 3),
+        (tokens(10**12, 3, 10), 7, 3),
+        ({**tokens(7, 3, 10), "prompt_tokens_details": {"cached_tokens": 10**12}}, 7, 3),
     ],
 )
 def test_sums_that_do_not_add_up_book_what_was_said(

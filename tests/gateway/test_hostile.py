@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,11 +18,14 @@ from hypothesis import strategies as st
 from gateway.breaker import Breaker
 from tests.fakes.upstream import FakeUpstream
 from tests.gateway.calling import Office, Reply, chat_body, send
+from tests.gateway.test_ocr import DOCUMENT, reads
 from usage.records import Usage
 
+pytestmark = pytest.mark.once
+
 CHAT = "/v1/chat/completions"
-PATHS = [CHAT, "/v1/embeddings", "/v1/rerank", "/v1/audio/speech", "/v1/audio/transcriptions"]
-MODELS = ["fake-chat", "fake-embedding", "fake-rerank", "fake-tts", "fake-asr"]
+PATHS = [CHAT, "/v1/embeddings", "/v1/rerank", "/v1/audio/speech", "/v1/ocr", "/v1/audio/transcriptions"]
+MODELS = ["fake-chat", "fake-embedding", "fake-rerank", "fake-tts", "fake-ocr", "fake-asr"]
 FUZZED = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 JSON = st.recursive(
@@ -51,7 +55,8 @@ TEXTS = {
     "stream": st.booleans() | JSON,
 }  # fmt: skip
 NAMES = ["input", "query", "documents", "n", "max_tokens", "stream_options", "tools", "user", "voice", "top_n",
-         "encoding_format", "dimensions", "response_format", "return_documents", "language", "speed"]  # fmt: skip
+         "encoding_format", "dimensions", "document", "stream_format", "service_tier",
+         "response_format", "return_documents", "language", "speed"]  # fmt: skip
 BODIES = st.fixed_dictionaries({}, optional={**TEXTS, **dict.fromkeys(NAMES, JSON)})
 
 
@@ -101,11 +106,13 @@ def test_any_bytes_are_refused_clearly(office: Office, upstream: FakeUpstream) -
     assert upstream.total_calls == 0
 
 
-def test_any_json_is_answered_or_refused_clearly(office: Office, upstream: FakeUpstream) -> None:
+@pytest.mark.parametrize("dialect", ["mistral_ocr", "paddleocr"])
+def test_any_json_is_answered_or_refused_clearly(office: Office, upstream: FakeUpstream, dialect: str) -> None:
+    reads(office, dialect)
     with held(office) as ask:
 
         @FUZZED
-        @given(body=BODIES, path=st.sampled_from(PATHS[:4]))
+        @given(body=BODIES, path=st.sampled_from(PATHS[:5]))
         def fuzz(body: dict[str, Any], path: str) -> None:
             reply = ask(path, json.dumps(body).encode())
             if reply.status != 200:
@@ -150,8 +157,32 @@ def test_what_json_allows_and_nobody_sends_is_refused(office: Office, upstream: 
     assert all(record.status >= 400 and record.usage == Usage() for record in office.records())
 
 
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"model": "secret-one",\n "messages": }', "line 2, column 14"),
+        (b'{"model": "secret-one", "temperature": NaN}', "line 1, column 40"),
+        (b'{"model": "secret-one", "seed": 12345678901234567890, "top_p": NaN}', "line 1, column 64"),
+        (rb'{"model": "secret-one", "user": "\ud800"}', "line 1, column 34"),
+        (rb'{"model": "secret-one", "seed": 12345678901234567890, "user": "\ud800"}', "line 1, column 64"),
+        (b'{"model": "secret-one",\n"user": "\xff"}', "not UTF-8: line 2, byte 10"),
+        (b'{"model": "secret-one"', "line 1, column 23"),
+        (b"", "line 1, column 1"),
+    ],
+)
+def test_a_body_that_is_no_json_is_told_where_it_is_wrong_and_never_quoted(
+    office: Office, body: bytes, where: str
+) -> None:
+    reply = office.ask(CHAT, body)
+    assert (reply.status, reply.error["code"]) == (400, "invalid_request")
+    assert reply.error["message"].startswith("The request's body is not valid JSON (")
+    assert where in reply.error["message"]
+    assert not {"secret", "NaN", "ud800", "1234"} & set(re.findall(r"\w+", reply.error["message"]))
+
+
 def test_any_answer_of_an_upstream_is_passed_or_named_and_booked_once(office: Office, upstream: FakeUpstream) -> None:
     asked = 0
+    reads(office, "mistral_ocr")
     wrong: st.SearchStrategy[Any] = st.sampled_from([5, True, "x", [], [5], {}, {"a": 1}, [[]], 1.5, None, -1, 2**70])
     message = st.fixed_dictionaries(
         {}, optional={"role": wrong, "content": wrong, "tool_calls": wrong, "reasoning_content": wrong}
@@ -177,6 +208,10 @@ def test_any_answer_of_an_upstream_is_passed_or_named_and_booked_once(office: Of
             "error": st.none() | wrong,
             "created": wrong,
             "id": wrong,
+            "service_tier": wrong,
+            "pages": wrong | st.lists(wrong | st.fixed_dictionaries({"markdown": wrong}), max_size=2),
+            "usage_info": wrong | usage,
+            "type": wrong | st.sampled_from(["speech.audio.done", "speech.audio.delta"]),
         },
     )
     with held(office) as ask:
@@ -185,28 +220,27 @@ def test_any_answer_of_an_upstream_is_passed_or_named_and_booked_once(office: Of
         @given(
             answer=answers | wrong,
             status=st.sampled_from([200, 200, 200, 201, 204, 304, 400, 404, 418, 599]),
-            path=st.sampled_from([CHAT, "/v1/embeddings", "/v1/rerank"]),
+            path=st.sampled_from([CHAT, "/v1/embeddings", "/v1/rerank", "/v1/audio/speech", "/v1/ocr"]),
             form=st.sampled_from(["json", "whole for a stream", "stream"]),
         )
         def fuzz(answer: Any, status: int, path: str, form: str) -> None:
             nonlocal asked
             asked += 1
-            stream = form != "json" and path == CHAT
+            stream = form != "json" and path in (CHAT, "/v1/audio/speech")
             body = json.dumps(answer).encode()
             if form == "stream" and stream:
-                upstream.raw(
-                    "/chat/completions", b"data: " + body + b"\n\n", status=status, content_type="text/event-stream"
-                )
+                event = b"data: " + body + b"\n\n"
+                upstream.raw(path.removeprefix("/v1"), event, status=status, content_type="text/event-stream")
             else:
-                for each in ("/chat/completions", "/embeddings", "/rerank"):
-                    upstream.raw(each, body, status=status, content_type="application/json")
+                upstream.raw(path.removeprefix("/v1"), body, status=status, content_type="application/json")
             payload = chat_body(MODELS[PATHS.index(path)], input="x", query="q", documents=["a"], stream=stream)
-            reply = ask(path, payload)
+            reply = ask(path, payload if path != "/v1/ocr" else {"model": "fake-ocr", "document": DOCUMENT})
             assert reply.status != 500, reply.body
             if reply.status >= 400:
                 assert set(reply.error) == {"message", "type", "param", "code"}
             if stream and reply.status == 200:
-                assert reply.events[-1] == "[DONE]" or "error" in reply.events[-1]
+                last = reply.events[-1]
+                assert last == "[DONE]" or "error" in last or last["type"] == "speech.audio.done"
 
         fuzz()
     records = office.records()

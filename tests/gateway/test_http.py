@@ -14,6 +14,8 @@ import pytest
 from tests.gateway.test_workers import MAKE, serving
 from tests.live.stack import Stack
 
+pytestmark = pytest.mark.once
+
 CHAT = "/v1/chat/completions"
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -21,9 +23,8 @@ Answer = tuple[int, dict[str, str], bytes]
 @pytest.fixture(scope="module")
 def door() -> Iterator[tuple[int, str, Stack]]:
     """The port of a started server, a token for it, and its installation."""
-    place = Stack(env={"LOG_LEVEL": "DEBUG"})
+    place = Stack(env={"LOG_LEVEL": "DEBUG"}, prepared_by="migrate")
     try:
-        place.manage("migrate", "-v0")
         token = place.manage("shell", "-v0", "-c", MAKE).splitlines()[-1]
         with serving(place, count=1) as (url,):
             yield int(url.rpartition(":")[2]), token, place
@@ -59,11 +60,20 @@ def test_a_connection_is_kept_through_every_kind_of_error(door: tuple[int, str, 
     assert code(ask(connection, "POST", CHAT, UNKNOWN * 2000, **{**mine, "Authorization": "Bearer sk-x"}))[0] == 401
     assert code(ask(connection, "POST", CHAT, iter([UNKNOWN[:9], UNKNOWN[9:]]), **mine)) == (404, "model_not_found")
     assert code(ask(connection, "GET", "/v1/nothing", **mine)) == (404, "unknown_url")
-    for method, path, allowed in (("GET", CHAT, "POST"), ("DELETE", "/v1/models", "GET"), ("OPTIONS", CHAT, "POST")):
-        refused = ask(connection, method, path, **mine)
-        assert (refused[0], refused[1]["allow"]) == (405, allowed)
-    status, _, body = ask(connection, "HEAD", "/v1/models", **mine)
-    assert (status, body) == (405, b"")
+    calls, lists = "POST, OPTIONS", "GET, HEAD, OPTIONS"
+    for method, path, status, allowed in (
+        ("GET", CHAT, 405, calls),
+        ("DELETE", "/v1/models", 405, lists),
+        ("OPTIONS", CHAT, 204, calls),
+        ("OPTIONS", "/v1/models", 204, lists),
+    ):
+        told = ask(connection, method, path)
+        assert (told[0], told[1]["allow"]) == (status, allowed)
+    listed = ask(connection, "GET", "/v1/models", **mine)
+    status, headers, body = ask(connection, "HEAD", "/v1/models", **mine)
+    assert (status, body, headers["content-length"]) == (200, b"", str(len(listed[2])))
+    assert ask(connection, "HEAD", "/v1/nothing", **mine)[::2] == (404, b"")
+    assert ask(connection, "HEAD", "/v1/models")[::2] == (401, b"")
     assert ask(connection, "GET", "/v1/models", **mine)[0] == 200
     assert connection.sock is kept, "none of it closed the connection"
     connection.close()

@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.names import MAX_CANDIDATES, NameAmbiguous, NameNotFound, Names, Resolved, split, split_service
+from gateway.names import MAX_CANDIDATES, MAX_MISTYPED, MAX_NEAREST, NameAmbiguous, NameNotFound, Names, Resolved, split
+
+pytestmark = pytest.mark.once
 
 FACTORIES = frozenset({"OpenAI", "Azure-OpenAI", "LM-Studio", "VLLM", "LocalAI", "OpenAI-API-Compatible", "BAAI"})
 
 
-def names_of(*ids: str, routes: tuple[str, ...] = (), services: tuple[str, ...] = ()) -> Names:
-    """Of models that are written as `name@factory`."""
+def names_of(*ids: str, routes: tuple[str, ...] = (), served: tuple[str, ...] = ()) -> Names:
+    """Of models that are written as `name@factory`, and of services' as `service~name`."""
     models = [(one, *one.rpartition("@")[::2]) for one in ids]
-    return Names.build(models, routes, FACTORIES, services)
+    return Names.build(models, routes, FACTORIES, [(one, one.partition("~")[2]) for one in served])
 
 
 @pytest.mark.parametrize(
@@ -41,20 +43,6 @@ def test_a_name_is_split_as_ragflow_splits_it(text: str, name: str, factory: str
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("ollama~qwen3", ("ollama", "qwen3")),
-        ("ollama~a~b", ("ollama", "a~b")),
-        ("~qwen3", None),
-        ("ollama~", None),
-        ("ollama", None),
-    ],
-)
-def test_a_services_model_has_two_parts(text: str, parts: tuple[str, str] | None) -> None:
-    assert split_service(text) == parts
-
-
-@pytest.mark.parametrize(
     ("text", "kind", "found"),
     [
         ("gpt-4o@OpenAI", "model", "gpt-4o@OpenAI"),
@@ -76,7 +64,17 @@ def test_a_services_model_has_two_parts(text: str, parts: tuple[str, str] | None
         ("BAAI/reranker", "model", "BAAI/reranker___VLLM@VLLM"),
         ("fast", "route", "fast"),
         ("team/fast", "route", "team/fast"),
-        ("ollama~phi4:14b", "service", "ollama~phi4:14b"),
+        ("ollama~phi4:14b", "model", "ollama~phi4:14b"),
+        ("ollama~all-minilm", "model", "ollama~all-minilm:latest"),
+        ("all-minilm", "model", "ollama~all-minilm:latest"),
+        ("phi4:14b", "model", "ollama~phi4:14b"),
+        ("ollama~o3", "model", "ollama~o3"),
+        ("o3", "model", "o3@OpenAI"),
+        ("ollama~hf.co/some/one:Q4", "model", "ollama~hf.co/some/one:Q4"),
+        ("phi4:14b@ollama", "model", "ollama~phi4:14b"),
+        ("all-minilm@ollama", "model", "ollama~all-minilm:latest"),
+        ("o3@ollama", "model", "ollama~o3"),
+        ("hf.co/some/one:Q4@ollama", "model", "ollama~hf.co/some/one:Q4"),
     ],
 )
 def test_every_spelling_finds_its_model(text: str, kind: str, found: str) -> None:
@@ -85,9 +83,38 @@ def test_every_spelling_finds_its_model(text: str, kind: str, found: str) -> Non
         *("llama___OpenAI-API@OpenAI-API-Compatible", "BAAI/bge-m3@LM-Studio", "bge-m3@BAAI"),
         *("BAAI/reranker___VLLM@VLLM", "reranker@BAAI"),
         routes=("fast", "team/fast"),
-        services=("ollama",),
+        served=("ollama~phi4:14b", "ollama~all-minilm:latest", "ollama~o3", "ollama~hf.co/some/one:Q4"),
     )
     assert names.resolve(text) == Resolved(kind, found)  # type: ignore[arg-type]
+
+
+def test_a_service_that_is_called_like_a_factory_does_not_answer_for_it() -> None:
+    names = names_of(served=("VLLM~qwen3",))
+    with pytest.raises(NameNotFound) as caught:
+        names.resolve("qwen3@VLLM")
+    assert caught.value.candidates == ("VLLM~qwen3",)
+    assert names.resolve("VLLM~qwen3").kind == "model"
+
+
+def test_a_whole_name_means_its_own_model_whatever_others_are_called() -> None:
+    names = names_of(served=("a~x", "b~a~x", "b~x@a"))
+    assert [names.resolve(text).id for text in ("a~x", "x@a", "b~a~x", "a~x@b", "b~x@a")] == [
+        *("a~x", "a~x", "b~a~x", "b~a~x", "b~x@a")
+    ]
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3@VLLM", "gpt-4o", "OpenAI/o3", "fast", "o3@OpenAI"])
+def test_a_service_changes_nothing_of_what_a_tenants_own_names_mean(name: str) -> None:
+    own = ("gpt-4o@OpenAI", "gpt-4o@Azure-OpenAI", "o3@OpenAI", "qwen3___VLLM@VLLM")
+    served = (f"den~{name}", f"den~{name}:latest", f"attic~{name}")
+
+    def meant(names: Names) -> object:
+        try:
+            return names.resolve(name)
+        except NameAmbiguous as error:
+            return error.candidates
+
+    assert meant(names_of(*own, routes=("fast",), served=served)) == meant(names_of(*own, routes=("fast",)))
 
 
 def test_a_model_behind_several_credentials_is_one_model() -> None:
@@ -168,6 +195,36 @@ def test_candidates_are_few_however_many_there_are() -> None:
         assert caught.value.candidates == tuple(f"m@F{number:03}" for number in range(MAX_CANDIDATES))
 
 
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("mock~mock-model-7", "mock~mock-model-7B"),
+        ("mock-model-7", "mock~mock-model-7B"),
+        ("Mokc~mock-model-7b", "mock~mock-model-7B"),
+        ("gpt4o", "gpt-4o@OpenAI"),
+        ("gtp-4o@OpenAI", "gpt-4o@OpenAI"),
+        ("gpt-4o@OpenIA", "gpt-4o@OpenAI"),
+        ("faster", "fast"),
+        *((text, None) for text in ("claude", "slow", "", "@", "f", "4o", "\ud800" * 9, "x" * 255)),
+    ],
+)
+def test_a_mistyped_name_has_the_meant_one_nearest(text: str, nearest: str | None) -> None:
+    names = names_of("gpt-4o@OpenAI", "qwen3___VLLM@VLLM", routes=("fast",), served=("mock~mock-model-7B",))
+    found = names.nearest(text)
+    assert found[:1] == (() if nearest is None else (nearest,))
+    assert names.nearest(text) is found, "it was worked out once more"
+
+
+def test_the_nearest_names_are_few_however_many_are_alike_and_asked_for() -> None:
+    names = names_of(*(f"vendor/model-{number:04}-instruct@OpenAI" for number in range(1_000)))
+    assert len(names.nearest("vendor/model-x-instruct")) == MAX_NEAREST
+    assert names.nearest("vendor/model-0999-instrct")[0] == "vendor/model-0999-instruct@OpenAI"
+    few = names_of("fast@OpenAI")
+    for number in range(MAX_MISTYPED + 9):
+        few.nearest(f"{number:09}")
+    assert len(few.mistyped) == MAX_MISTYPED
+
+
 PIECES = st.text(st.sampled_from("ab@~/_*. \0\ud800é"), max_size=6)
 WORDS = st.one_of(PIECES, st.text(max_size=20), st.builds(lambda own, end: own + end, PIECES, st.sampled_from(
     ["@OpenAI", "@VLLM", "___VLLM", "___VLLM@VLLM", "~x", "@x"]
@@ -180,7 +237,9 @@ def test_no_text_does_anything_but_resolve_or_say_why_not(
     models: list[tuple[str, str]], routes: list[str], text: str
 ) -> None:
     known = {f"{name}@{factory}" for name, factory in models}
-    names = Names.build([(f"{name}@{factory}", name, factory) for name, factory in models], routes, FACTORIES, ("a",))
+    built = [(f"{name}@{factory}", name, factory) for name, factory in models]
+    names, without = (Names.build(built, routes, FACTORIES, served) for served in ([("a~x", "x")], []))
+    own, known = known, known | {"a~x"}
     for asked in (text, *known, *(name for name, _ in models), *(f"{f}/{n}" for n, f in models), *routes):
         try:
             found = names.resolve(asked)
@@ -189,10 +248,12 @@ def test_no_text_does_anything_but_resolve_or_say_why_not(
             assert set(error.candidates) <= known
         except NameNotFound as error:
             assert set(error.candidates) <= known | set(routes)
+            assert set(names.nearest(asked)) <= known | set(routes)
             assert asked not in known | set(routes)
         else:
-            assert found.id in {"model": known, "route": set(routes), "service": {asked}}[found.kind]
-            assert asked not in known or found == Resolved("model", asked)
+            assert found.id in {"model": known, "route": set(routes)}[found.kind]
+            assert asked not in own or found == Resolved("model", asked)
+            assert found.id == "a~x" or without.resolve(asked) == found
 
 
 @given(MODELS, WORDS)

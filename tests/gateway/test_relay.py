@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from gateway.relay import Events, Passed, Relay, Translated
 from providers import dialects
 from providers.errors import UpstreamError
 from providers.wire import Operation
+
+pytestmark = pytest.mark.once
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -22,7 +22,10 @@ from tenants.services import langfuse
 from tests.fakes.langfuse import INGESTION, PUBLIC_KEY, SECRET_KEY, FakeLangfuse
 from tests.fakes.upstream import FakeUpstream, Handler
 from tests.gateway.calling import ACTOR, Office, Reply, chat_body, send
+from tests.gateway.test_chat import pieces
 from tests.gateway.test_metrics import record
+from tests.gateway.test_operations import upload
+from tests.gateway.test_sound import event
 
 CHAT = "/v1/chat/completions"
 
@@ -98,6 +101,22 @@ def test_what_was_said_is_sent_where_the_tenant_wants_it(
         said = reply.data["choices"][0]["message"]["content"]
     assert said and generation["output"]["content"] == said
     assert langfuse_server.of("trace-create")[0]["output"] == generation["output"]
+
+
+def test_a_streamed_transcript_is_sent_as_a_text_and_sound_never(
+    office: Office, upstream: FakeUpstream, langfuse_server: FakeLangfuse
+) -> None:
+    trace_to(office, langfuse_server, content=True)
+    said = [event(type="transcript.text.delta", delta=text) for text in ("Hel", "lo.")]
+    done = event(type="transcript.text.done", text="Hello.")
+    upstream.behave("/audio/transcriptions", pieces(*said, done))
+    assert upload(office, stream="true").status == 200
+    upstream.raw("/audio/speech", b"a-sound", content_type="audio/mpeg")
+    assert office.ask("/v1/audio/speech", {"model": "fake-tts", "input": "a-text"}).status == 200
+    transcript, speech = sorted(langfuse_server.wait_for(2), key=lambda one: one["startTime"])
+    assert (transcript["output"], "input" in transcript) == ("Hello.", False)
+    assert (speech["input"], "output" in speech) == ("a-text", False)
+    assert "a-sound" not in json.dumps(langfuse_server.events)
 
 
 def test_an_application_names_its_own_trace(office: Office, langfuse_server: FakeLangfuse) -> None:

@@ -43,9 +43,7 @@ CHANGES = {
 
 @pytest.fixture
 def place(new_stack: Callable[..., Stack]) -> Stack:
-    made = new_stack(env={"LOG_LEVEL": "WARNING"})
-    made.manage("migrate", "-v0")
-    return made
+    return new_stack(env={"LOG_LEVEL": "WARNING"}, prepared_by="migrate")
 
 
 @contextmanager
@@ -104,8 +102,7 @@ def test_a_revoked_token_is_refused_by_every_worker_within_two_seconds_without_r
     redis = RedisServer()
     redis.start()
     try:
-        place = new_stack(env={"LOG_LEVEL": "WARNING", "REDIS_URL": redis.url})
-        place.manage("migrate", "-v0")
+        place = new_stack(env={"LOG_LEVEL": "WARNING", "REDIS_URL": redis.url}, prepared_by="migrate")
         token = place.manage("shell", "-v0", "-c", MAKE).splitlines()[-1]
         with serving(place, count=4) as urls:
             assert [names(url, token) for url in urls] == [["m@Acme"]] * 4

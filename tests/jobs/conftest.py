@@ -7,32 +7,34 @@ import pytest
 import redis
 from celery import current_app
 
-from tests.jobs.handlers import HANDLERS
+from tests.jobs.handlers import TYPES
 
 
 @pytest.fixture(autouse=True)
 def job_types(settings: Any) -> None:
     """The jobs of tests/jobs/handlers.py are known."""
-    settings.JOB_HANDLERS = {**settings.JOB_HANDLERS, **HANDLERS}
+    settings.JOB_TYPES = {**settings.JOB_TYPES, **TYPES}
 
 
 @pytest.fixture
-def drained() -> Callable[[], list[dict[str, Any]]]:
+def drained(settings: Any) -> Callable[[], list[dict[str, Any]]]:
     """Takes all messages out of the queue: their arguments and time limits."""
 
     def drain() -> list[dict[str, Any]]:
         found = []
         with current_app.connection_for_read() as connection:
-            simple = connection.SimpleQueue(current_app.conf.task_default_queue)
-            while True:
-                try:
-                    message = simple.get(block=False)
-                except simple.Empty:
-                    break
-                message.ack()
-                args, kwargs, _ = message.payload
-                found.append({"args": args, "kwargs": kwargs, "timelimit": message.headers["timelimit"]})
-            simple.close()
+            for name in settings.JOB_QUEUES:
+                simple = connection.SimpleQueue(current_app.amqp.queues[name])
+                while True:
+                    try:
+                        message = simple.get(block=False)
+                    except simple.Empty:
+                        break
+                    message.ack()
+                    args, kwargs, _ = message.payload
+                    limits = message.headers["timelimit"]
+                    found.append({"args": args, "kwargs": kwargs, "timelimit": limits, "queue": name})
+                simple.close()
         return found
 
     drain()

@@ -15,8 +15,15 @@ if TYPE_CHECKING:  # settings name these handlers before the applications are lo
     from jobs.services.context import JobContext
 
 PREFIX = "tests.jobs.handlers."
-TYPES = ("add", "refuse", "break_down", "be_unavailable", "lose_database", "until_cancelled", "sleep", "mark", "steps")
-HANDLERS = {name: PREFIX + name for name in TYPES}
+ANYTHING: dict[str, Any] = {"params": {"additionalProperties": True}}
+NAMES = ("add", "refuse", "break_down", "be_unavailable", "lose_database", "until_cancelled", "sleep", "mark", "steps")
+TYPES: dict[str, dict[str, Any]] = {name: {"handler": PREFIX + name, **ANYTHING} for name in NAMES}
+LONG = {**ANYTHING, "queue": "models", "timeout_s": 86_400, "max_attempts": 5}
+TYPES |= {
+    "nap": {"handler": PREFIX + "sleep", **LONG},
+    "download": {"handler": PREFIX + "download", **LONG, "suspendable": True, "who": "managers"},
+    "hang": {"handler": PREFIX + "hang", **LONG, "stall_after_s": 1, "max_attempts": 1},
+}
 
 
 def add(ctx: JobContext) -> dict[str, Any]:
@@ -71,3 +78,24 @@ def steps(ctx: JobContext) -> dict[str, Any]:
     if ctx.attempt == 1 and not ctx.params.get("again"):
         raise Conflict("Not yet.")
     return {"done": [*done, "second"]}
+
+
+def download(ctx: JobContext) -> dict[str, Any]:
+    """Chunk after chunk, each written down as it is done: none is done twice but the one it was killed in."""
+    chunks, size = ctx.params["chunks"], 1_000_000
+    for number in range(ctx.checkpoint.get("chunk", 0), chunks):
+        ctx.raise_if_cancelled()
+        with Path(ctx.params["file"]).open("a") as file:
+            file.write(f"{number} {ctx.attempt}\n")
+        ctx.stop_seen.wait(ctx.params.get("seconds", 0.05))
+        ctx.save_checkpoint({"chunk": number + 1})
+        done = (number + 1) * size
+        ctx.progress(message="Downloading", done_bytes=done, total_bytes=chunks * size, step="weights")
+    return {"size_bytes": chunks * size, "attempts": ctx.attempt}
+
+
+def hang(ctx: JobContext) -> dict[str, Any]:
+    """Waits for something that never comes, and looks at nothing."""
+    ctx.progress(1, "hanging")
+    time.sleep(3600)
+    return {}

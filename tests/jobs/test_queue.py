@@ -37,17 +37,17 @@ def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.django_db
 def test_the_same_key_joins_the_active_job_of_the_same_tenant_only() -> None:
-    first = enqueue(idempotency_key="k", tenant_id="a")
-    assert enqueue(idempotency_key="k", tenant_id="a") == first
-    assert enqueue(idempotency_key="k", tenant_id="b") != first
+    first = enqueue(dedupe_key="k", tenant_id="a")
+    assert enqueue(dedupe_key="k", tenant_id="a") == first
+    assert enqueue(dedupe_key="k", tenant_id="b") != first
     assert enqueue(tenant_id="a") != enqueue(tenant_id="a")
 
 
 @pytest.mark.django_db
 def test_a_finished_job_is_not_joined() -> None:
-    first = enqueue(idempotency_key="k")
+    first = enqueue(dedupe_key="k")
     queue.cancel(first, actor=SYSTEM)
-    assert enqueue(idempotency_key="k") != first
+    assert enqueue(dedupe_key="k") != first
 
 
 @pytest.mark.django_db(transaction=True)
@@ -56,7 +56,7 @@ def test_two_enqueues_at_the_same_instant_make_one_job() -> None:
 
     def ask() -> None:
         barrier.wait()
-        made.append(enqueue(idempotency_key="k").pk)
+        made.append(enqueue(dedupe_key="k").pk)
         connection.close()
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -133,8 +133,8 @@ def test_a_job_that_did_not_fail_cannot_be_retried(state: JobState) -> None:
 
 @pytest.mark.django_db
 def test_retrying_joins_a_twin_that_was_started_meanwhile() -> None:
-    old = queue.cancel(enqueue(idempotency_key="k"), actor=SYSTEM)
-    new = enqueue(idempotency_key="k")
+    old = queue.cancel(enqueue(dedupe_key="k"), actor=SYSTEM)
+    new = enqueue(dedupe_key="k")
     assert queue.retry(old, actor=SYSTEM) == new
 
 

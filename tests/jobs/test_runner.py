@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,6 +172,13 @@ def test_progress_is_shown_within_bounds_and_without_secrets() -> None:
 
 
 @pytest.mark.django_db
+def test_a_completed_job_says_nothing_any_more_of_what_was_under_way(tmp_path: Path) -> None:
+    job = done("download", {"chunks": 2, "file": str(tmp_path / "chunks"), "seconds": 0})
+    assert (job.state, job.progress, job.message) == (JobState.COMPLETED, 100, "")
+    assert job.progress_detail == {"done_bytes": 2_000_000, "total_bytes": 2_000_000}
+
+
+@pytest.mark.django_db
 def test_a_cancelled_lost_or_overdue_job_says_so_to_its_handler() -> None:
     with pytest.raises(JobCancelled):
         claimed(cancel_requested_at=now()).raise_if_cancelled()
@@ -198,3 +206,40 @@ def test_a_job_counts_its_attempts() -> None:
 def test_jobs_are_done_at_the_commit_where_a_test_wants_it(jobs_run_at_once: None) -> None:
     job = queue.enqueue("add", params={"numbers": [1]}, actor=SYSTEM)
     assert queue.wait(job.pk, timeout_s=0).state == JobState.COMPLETED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_is_for_the_oldest_job_of_its_queue() -> None:
+    first, second, elsewhere = (
+        queue.enqueue(type, params={"numbers": [1], "seconds": 0}, actor=SYSTEM) for type in ("add", "add", "nap")
+    )
+    runner.serve(second.pk, limit_s=600)
+    assert states(first, second, elsewhere) == ["completed", "pending", "pending"]
+    runner.serve(second.pk, limit_s=600)
+    runner.serve(second.pk, limit_s=600)
+    assert states(first, second, elsewhere) == ["completed", "completed", "pending"]
+    runner.serve("0" * 32, limit_s=600)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_does_no_job_that_may_take_longer_than_itself_and_sends_another_for_it(drained: Any) -> None:
+    short = queue.enqueue("add", params={"numbers": []}, actor=SYSTEM, timeout_s=60)
+    long = queue.enqueue("add", params={"numbers": []}, actor=SYSTEM, timeout_s=3600)
+    runner.run(short.pk)
+    drained()
+    runner.serve(short.pk, limit_s=60)
+    assert states(long) == ["pending"]
+    [message] = drained()
+    assert (message["args"], message["timelimit"]) == ([long.pk], [3630, 3600])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_jobs_of_each_queue_are_sent_to_it(drained: Any) -> None:
+    for type in ("add", "nap", "rotate_secrets"):
+        queue.enqueue(type, params={}, actor=SYSTEM)
+    assert [message["queue"] for message in drained()] == ["default", "maintenance", "models"]
+
+
+def states(*jobs: Job) -> list[str]:
+    found = dict(Job.objects.values_list("pk", "state"))
+    return [found[job.pk] for job in jobs]

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
+from celery import current_app
+from django.db import connection, transaction
 
 from core.audit import SYSTEM
 from core.clock import now
 from jobs.models import Job, JobState, WorkerHeartbeat
 from jobs.services import queue, runner, sweeping
-from jobs.services.heartbeats import worker_age_s, worker_seen
+from jobs.services.heartbeats import queue_ages_s, worker_seen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,6 +86,24 @@ def test_a_message_that_waits_behind_others_is_not_doubled() -> None:
     assert sweeping.sweep()["resent"] == 0
 
 
+def test_a_long_queue_gets_no_message_twice_and_a_lost_one_again(drained: Callable[[], list[Any]]) -> None:
+    for _ in range(5):
+        job_in(JobState.PENDING, queued_at=now() - timedelta(hours=5))
+    assert sweeping.sweep()["resent"] == 0
+    drained()
+    job_in(JobState.PENDING)  # its message is on its way
+    assert sweeping.sweep()["resent"] == 5
+    assert {message["args"][0] for message in drained()} == set(Job.objects.values_list("pk", flat=True))
+    assert sweeping.sweep()["resent"] == 0, "they were sent a moment ago"
+
+
+def test_a_dead_workers_job_that_was_to_rest_rests() -> None:
+    job = abandoned(suspend_requested_at=now())
+    sweeping.sweep()
+    job.refresh_from_db()
+    assert (job.state, job.suspend_requested_at) == (JobState.SUSPENDED, None)
+
+
 def test_a_job_is_sent_when_its_time_has_come(drained: Callable[[], list[Any]]) -> None:
     job = queue.enqueue("add", params={}, actor=SYSTEM, run_after=now() + timedelta(minutes=5))
     assert sweeping.sweep()["resent"] == 0
@@ -107,9 +128,43 @@ def test_old_jobs_and_forgotten_workers_are_pruned(settings: Any) -> None:
     assert [worker.name for worker in WorkerHeartbeat.objects.all()] == ["here"]
 
 
-def test_the_age_of_the_youngest_heartbeat_counts() -> None:
-    assert worker_age_s() is None
-    WorkerHeartbeat.objects.create(name="old", seen_at=now() - timedelta(hours=2))
-    worker_seen("new")
-    worker_seen("new")
-    assert worker_age_s() < 5
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+def test_an_old_job_that_is_being_retried_is_not_pruned() -> None:
+    old = job_in(JobState.FAILED, finished_at=now() - timedelta(days=400))
+    with ThreadPoolExecutor(1) as other, transaction.atomic():
+        queue.retry(old, actor=SYSTEM)
+
+        def prune() -> int:
+            try:
+                return sweeping.prune()
+            finally:
+                connection.close()
+
+        assert other.submit(prune).result(30) == 0
+    old.refresh_from_db()
+    assert old.state == JobState.PENDING
+
+
+def test_the_youngest_heartbeat_of_each_queue_counts() -> None:
+    assert queue_ages_s() == {"default": None, "maintenance": None, "models": None}
+    WorkerHeartbeat.objects.create(name="old", seen_at=now() - timedelta(hours=2), queues=["default", "models"])
+    WorkerHeartbeat.objects.create(name="new", seen_at=now(), queues=["default"])
+    ages = queue_ages_s()
+    assert (ages["default"] or 0) < 5 and ages["maintenance"] is None and (ages["models"] or 0) > 7_000
+
+
+def test_a_worker_says_which_queues_it_serves(settings: Any) -> None:
+    worker_seen("all@here")
+    assert WorkerHeartbeat.objects.get().queues == sorted(settings.JOB_QUEUES)
+    current_app.amqp.queues.select(["models"])  # as the option --queues does
+    try:
+        worker_seen("models@here")
+    finally:
+        current_app.amqp.queues.select([])
+        current_app.amqp.queues._consume_from = None
+    assert WorkerHeartbeat.objects.get(name="models@here").queues == ["models"]
+
+
+def test_a_worker_that_never_said_what_it_serves_may_serve_everything() -> None:
+    WorkerHeartbeat.objects.create(name="of an older version", seen_at=now())
+    assert all(age is not None for age in queue_ages_s().values())

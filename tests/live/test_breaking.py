@@ -27,7 +27,7 @@ def breakable() -> Any:
         "JOB_LEASE_S": "3",
         "WEB_WORKERS": "2",
     }
-    stack = Stack(env=env).start()
+    stack = Stack(env=env, prepared_by="bootstrap").start()
     yield stack
     stack.close()
 

@@ -1,6 +1,7 @@
 """Calls go on, and the books balance, while the processes around them are killed, paused and taken away.
 
-CHAOS_ROUNDS says how often the web processes are killed; three times unless set.
+CHAOS_ROUNDS says how often the web processes are killed, three times unless set; CHAOS_AWAY_S for how long the database
+is away, five seconds unless set.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pytest
 
 from tests import backend
 from tests.fakes.upstream import KEY, FakeUpstream
+from tests.live.postgres_server import IS_THERE, PostgresServer
 from tests.live.processes import until
 from tests.live.stack import Stack
 from tests.live.test_breaking import break_database
@@ -29,6 +31,7 @@ from tests.live.test_main_job import COMPATIBLE, add
 from tests.usage.redis_server import BINARY, RedisServer
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
+AWAY_S = float(os.environ.get("CHAOS_AWAY_S", "5"))
 MODEL = f"fake-chat___OpenAI-API@{COMPATIBLE}"
 TOKENS, COST = 10, "0.000012"  # of each call to the fake model, at the price that PREPARE sets
 ANSWERS_WITHIN_S = 30.0
@@ -80,6 +83,11 @@ class Load:
         wanted = len(self.full) + calls
         until(lambda: len(self.full) >= wanted, within_s=60)
 
+    def goes_on_for(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.goes_on()
+
     def _run(self) -> None:
         stream = False
         while not self._stopped.is_set():
@@ -125,7 +133,8 @@ def place(fake: FakeUpstream) -> Iterator[Stack]:
 
 def started(upstream: FakeUpstream, **env: str) -> Stack:
     """An installation whose tenant has a priced model at the fake upstream, and a limit that is never reached."""
-    stack = Stack(env={"ALLOWED_NETWORKS": "127.0.0.0/8", "WEB_WORKERS": "2", **env}).start()
+    everywhere = {"ALLOWED_NETWORKS": "127.0.0.0/8", "WEB_WORKERS": "2"}
+    stack = Stack(env={**everywhere, **env}, prepared_by="bootstrap").start()
     assert add(stack, "fake-chat", "chat", upstream.url, KEY)["retcode"] == 0
     stack.manage("shell", "-v0", "-c", PREPARE)
     time.sleep(2)  # the time in which every worker is to have seen it
@@ -185,12 +194,32 @@ def test_calls_go_on_and_are_booked_later_while_the_database_is_away(place: Stac
     with Load(stack) as load:
         load.goes_on()
         with database_away(stack):
-            end = time.monotonic() + 5
-            while time.monotonic() < end:
-                load.goes_on()
+            load.goes_on_for(AWAY_S)
         load.goes_on()
     assert set(load.answers) == {200}, load.answers
     balanced(stack, load)
+
+
+@pytest.mark.skipif(not IS_THERE, reason="PostgreSQL's server is not installed")
+def test_calls_go_on_and_are_booked_later_while_postgresql_is_stopped(fake: FakeUpstream) -> None:
+    server = PostgresServer()
+    server.start()
+    stack = None
+    try:
+        stack = started(fake, DATABASE_URL=server.url)
+        with Load(stack) as load:
+            load.goes_on()
+            server.stop()
+            load.goes_on_for(AWAY_S)
+            server.start()
+            load.goes_on()
+        assert set(load.answers) == {200}, load.answers
+        assert load.slowest_s < ANSWERS_WITHIN_S
+        balanced(stack, load)
+    finally:
+        if stack is not None:
+            stack.close()
+        server.stop()
 
 
 @pytest.mark.skipif(BINARY is None, reason="redis-server is not installed")

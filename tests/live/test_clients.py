@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
+import pydantic
 import pytest
 
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.live.processes import until
 from tests.live.stack import Stack
-from tests.live.test_main_job import COMPATIBLE, add, empty
+from tests.live.test_main_job import COMPATIBLE, add, empty, own_models
 from tests.llamacpp.fixtures import LlamaCpp
 from tests.npm import installed
+
+pytestmark = pytest.mark.once
 
 ITS_OWN = ("id", "created", "timings", "system_fingerprint")  # of each answer
 HELLO: list[Any] = [{"role": "user", "content": "the cat is"}]
@@ -60,7 +63,8 @@ def place(stack: Stack, llamacpp_chat: LlamaCpp, llamacpp_embed: LlamaCpp, fake:
         assert add(stack, server.model, kind, server.base_url, server.api_key)["retcode"] == 0
     for name, kind in FAKES.items():
         assert add(stack, name, kind, fake.url, KEY)["retcode"] == 0, name
-    until(lambda: len(stack.get("/v1/models")[1]["data"]) == len(FAKES) + 2)
+    names = {ours(name) for name in (llamacpp_chat.model, llamacpp_embed.model, *FAKES)}
+    until(lambda: own_models(stack) == names, within_s=60)
     yield stack
     empty(stack)
 
@@ -148,7 +152,7 @@ def test_vectors_are_the_same_through_the_gateway(api: openai.OpenAI, llamacpp_e
 
 def test_models_are_listed_and_found(api: openai.OpenAI) -> None:
     names = {model.id for model in api.models.list()}
-    assert names == {ours(name) for name in ("tiny-chat", "tiny-embed", *FAKES)}
+    assert {name for name in names if "~" not in name} == {ours(name) for name in ("tiny-chat", "tiny-embed", *FAKES)}
     for name in names:
         assert api.models.retrieve(name).id == name
 
@@ -160,6 +164,61 @@ def test_sound_goes_both_ways(api: openai.OpenAI) -> None:
     assert said.text == "Hello."
     with api.audio.speech.with_streaming_response.create(model=ours("fake-tts"), voice="alloy", input="Hello") as reply:
         assert b"".join(reply.iter_bytes()) == sound
+
+
+def test_a_transcript_is_heard_piece_by_piece(api: openai.OpenAI, fake: FakeUpstream) -> None:
+    events = list(api.audio.transcriptions.create(model=ours("fake-asr"), file=("a.wav", b"RIFF"), stream=True))
+    assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"], "of one that is whole"
+    said = [{"type": "transcript.text.delta", "delta": text} for text in ("Hel", "lo.")]
+    said.append({"type": "transcript.text.done", "text": "Hello."})
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in said)
+    fake.raw("/audio/transcriptions", body.encode(), content_type="text/event-stream")
+    try:
+        streamed = api.audio.transcriptions.create(model=ours("fake-asr"), file=("a.wav", b"RIFF"), stream=True)
+        assert [event.model_dump(exclude_unset=True) for event in streamed] == said
+    finally:
+        fake.well("/audio/transcriptions")
+
+
+def test_headers_are_there_for_who_looks_at_them(api: openai.OpenAI) -> None:
+    raw = api.chat.completions.with_raw_response
+    asked: dict[str, Any] = {"model": ours("tiny-chat"), "messages": HELLO, "max_tokens": 4, "seed": 1}
+    whole = raw.create(**asked, extra_headers={"X-Request-Id": "my-request-1"})
+    assert whole.headers["x-request-id"] == "my-request-1" == whole.parse()._request_id
+    assert whole.headers["x-llmadmin-target"] == ours("tiny-chat")
+    assert whole.headers["x-llmadmin-attempts"] == "1"
+    assert whole.parse().choices[0].message.content
+    streamed = raw.create(**asked, stream=True)
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    assert streamed.headers["x-llmadmin-target"] == ours("tiny-chat")
+    assert [chunk for chunk in streamed.parse() if chunk.choices]
+    with pytest.raises(openai.NotFoundError) as unknown:
+        raw.create(**{**asked, "model": "nothing"})
+    assert unknown.value.response.headers["x-request-id"] == unknown.value.request_id
+
+
+class Answer(pydantic.BaseModel):
+    yes: bool
+
+
+def test_the_clients_own_helpers_work(api: openai.OpenAI, direct: openai.OpenAI, llamacpp_chat: LlamaCpp) -> None:
+    asked: dict[str, Any] = {"messages": HELLO, "seed": 1, "max_tokens": 60}
+
+    def parsed(client: openai.OpenAI, model: str) -> Any:
+        try:
+            found = client.chat.completions.parse(model=model, response_format=Answer, **asked)
+        except (openai.OpenAIError, pydantic.ValidationError) as error:
+            return type(error)
+        return found.choices[0].message.parsed
+
+    def put_together(client: openai.OpenAI, model: str) -> Any:
+        with client.chat.completions.stream(model=model, tools=WEATHER, **asked) as stream:
+            kinds = [event.type for event in stream]
+            message = stream.get_final_completion().choices[0].message
+        return kinds[-1], message.content, message.tool_calls
+
+    assert parsed(api, ours("tiny-chat")) == parsed(direct, llamacpp_chat.model)
+    assert put_together(api, ours("tiny-chat")) == put_together(direct, llamacpp_chat.model)
 
 
 def test_each_failure_is_the_clients_own_class(api: openai.OpenAI, place: Stack, fake: FakeUpstream) -> None:
@@ -215,7 +274,8 @@ NODE = """
 const OpenAI = require(process.argv[1]);
 const client = new OpenAI({baseURL: process.env.URL, apiKey: process.env.TOKEN, maxRetries: 0, timeout: 60000});
 const messages = [{role: 'user', content: 'the cat is'}];
-const [chat, embed, fake] = ['CHAT', 'EMBED', 'FAKE'].map(name => process.env[name]);
+const [chat, embed, fake, tts] = ['CHAT', 'EMBED', 'FAKE', 'TTS'].map(name => process.env[name]);
+const [tools, response_format] = ['TOOLS', 'SCHEMA'].map(name => JSON.parse(process.env[name]));
 async function failure(work) {
   try { await work(); } catch (error) { return [error.constructor.name, error.status, error.code]; }
 }
@@ -235,6 +295,18 @@ async function failure(work) {
     .finalChatCompletion()).choices[0].message.content;
   said.vectors = (await client.embeddings.create({model: embed, input: ['green', 'blue']})).data.map(
     one => [one.embedding.length, typeof one.embedding[0]]);
+  const forced = await client.chat.completions.create({model: chat, messages, seed: 1, max_tokens: 60, tools,
+    tool_choice: {type: 'function', function: {name: 'get_weather'}}});
+  said.forced = forced.choices[0].message.content;
+  const calls = forced.choices[0].message.tool_calls ?? [];
+  said.called = calls.map(one => [one.type, one.function.name, one.function.arguments]);
+  said.structured = (await client.chat.completions.create({model: chat, messages, seed: 1, max_tokens: 60,
+    response_format})).choices[0].message.content;
+  const {data, response} = await client.chat.completions.create({model: fake, messages}).withResponse();
+  said.headers = [data.choices[0].message.content, response.headers.get('x-llmadmin-target'),
+    response.headers.get('x-llmadmin-attempts'), data._request_id === response.headers.get('x-request-id')];
+  const sound = await client.audio.speech.create({model: tts, voice: 'alloy', input: 'Hello'});
+  said.sound = Buffer.from(await sound.arrayBuffer()).toString('latin1', 0, 4);
   said.models = [];
   for await (const model of client.models.list()) said.models.push(model.id);
   said.retrieved = (await client.models.retrieve(chat)).id;
@@ -255,17 +327,30 @@ def test_openais_client_for_node_works_as_it_does(
     asked: dict[str, Any] = {"messages": HELLO, "seed": 1, "max_tokens": 20}
     theirs = direct.chat.completions.create(model=llamacpp_chat.model, **asked)
     env = {"PATH": os.environ["PATH"], "URL": f"{place.url}/v1", "TOKEN": place.token}
-    env |= {"CHAT": ours("tiny-chat"), "EMBED": ours("tiny-embed"), "FAKE": ours("fake-chat")}
+    env |= {"CHAT": ours("tiny-chat"), "EMBED": ours("tiny-embed"), "FAKE": ours("fake-chat"), "TTS": ours("fake-tts")}
+    env |= {"TOOLS": json.dumps(WEATHER), "SCHEMA": json.dumps(SCHEMA)}
     command = ["node", "-e", NODE, str(installed("openai", "7.57.0"))]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert theirs.usage is not None
+    more = {**asked, "max_tokens": 60}
+    forced = direct.chat.completions.create(
+        model=llamacpp_chat.model, **{**more, **ASKED["a tool that must be called"]}
+    ).choices[0]
+    structured = direct.chat.completions.create(model=llamacpp_chat.model, **more, response_format=SCHEMA).choices[0]
     text, total = theirs.choices[0].message.content, theirs.usage.total_tokens
     assert json.loads(done.stdout) == {
         "whole": [text, theirs.choices[0].finish_reason, total],
         "streamed": [text, total],
         "helper": text,
         "vectors": [[64, "number"]] * 2,
+        "forced": forced.message.content,
+        "called": [
+            [call.type, call.function.name, call.function.arguments] for call in forced.message.tool_calls or ()
+        ],
+        "structured": structured.message.content,
+        "headers": ["Hello!", ours("fake-chat"), "1", True],
+        "sound": "RIFF",
         "models": [model.id for model in api.models.list()],
         "retrieved": ours("tiny-chat"),
         "wrongToken": ["AuthenticationError", 401, "invalid_api_key"],

@@ -13,8 +13,11 @@ import pytest
 
 from tests.aimock import Aimock
 from tests.fakes.upstream import KEY, FakeUpstream
+from tests.live.processes import until
 from tests.live.stack import Stack, free_port
 from tests.llamacpp.fixtures import LlamaCpp
+
+pytestmark = pytest.mark.once
 
 WRONG = "sk-wrong-key-0123456789"
 COMPATIBLE = "OpenAI-API-Compatible"
@@ -93,14 +96,14 @@ def test_models_of_a_real_server_are_added_listed_and_disabled(
     assert until_listed(stack, {f"tiny-{kind}___OpenAI-API@{COMPATIBLE}" for kind in ("embed", "rerank")})
 
 
+def own_models(stack: Stack) -> set[str]:
+    """What `/v1/models` lists beside the models of services."""
+    return {model["id"] for model in stack.get("/v1/models")[1]["data"] if "~" not in model["id"]}
+
+
 def until_listed(stack: Stack, names: set[str]) -> bool:
-    """Whether `/v1/models` lists exactly these within two seconds."""
-    end = time.monotonic() + 2
-    while time.monotonic() < end:
-        if {model["id"] for model in stack.get("/v1/models")[1]["data"]} == names:
-            return True
-        time.sleep(0.05)
-    return False
+    """Wait until the tenant's own models are exactly these; how soon that has to be is for `test_workers`."""
+    return bool(until(lambda: own_models(stack) == names))
 
 
 def test_wrong_key_for_a_real_server_is_told_and_saves_nothing(emptied: Stack, llamacpp_chat: LlamaCpp) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
+from django.core.checks import run_checks
 
 from llmadmin import bootstrap
 from providers.models import LLM, LLMFactory
@@ -65,6 +66,21 @@ def test_a_deleted_file_is_not_written_again(own_folder: Path) -> None:
     (own_folder / "first-run.json").unlink()
     assert bootstrap.create_logins() is None
     assert not (own_folder / "first-run.json").exists()
+
+
+def test_a_file_of_logins_that_nobody_deleted_is_told_of_where_it_matters(own_folder: Path) -> None:
+    def told(**more: Any) -> list[str]:
+        messages = run_checks(**more)
+        return [str(one) for one in messages if one.id == "llmadmin.W023"]
+
+    first = bootstrap.create_logins()
+    assert first is not None
+    assert told() == []
+    [warning] = told(include_deployment_checks=True)
+    assert "first-run.json" in warning
+    assert first.admin_password not in warning
+    (own_folder / "first-run.json").unlink()
+    assert told(include_deployment_checks=True) == []
 
 
 def test_logins_of_a_database_that_is_gone_are_replaced(own_folder: Path) -> None:

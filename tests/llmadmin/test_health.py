@@ -47,6 +47,25 @@ def test_it_is_not_ready_when_the_worker_has_gone_silent(client: Client) -> None
     assert failing(client) == ["worker"]
 
 
+def test_a_queue_that_nobody_works_on_is_named(client: Client) -> None:
+    """Answers wait for no job of it: what is not a download goes on."""
+    worker_seen("worker@here")
+    WorkerHeartbeat.objects.update(queues=["default", "maintenance"])
+    body = client.get("/readyz").json()
+    assert failing(client) == [] and body["status"] == "degraded"
+    assert body["parts"]["worker"]["queues"] == {"default": True, "maintenance": True, "models": False}
+    assert body["parts"]["worker"]["detail"].endswith("models: no worker has been seen yet")
+    WorkerHeartbeat.objects.create(name="models@here", seen_at=now() - timedelta(seconds=61), queues=["models"])
+    assert "models: last seen 61 s ago" in client.get("/readyz").json()["parts"]["worker"]["detail"]
+    WorkerHeartbeat.objects.update(seen_at=now())
+    assert client.get("/readyz").json()["status"] == "ready"
+
+
+def test_a_worker_for_something_else_makes_nothing_ready(client: Client) -> None:
+    WorkerHeartbeat.objects.create(name="models@here", seen_at=now(), queues=["models"])
+    assert failing(client) == ["worker"]
+
+
 def test_it_is_not_ready_without_its_broker_and_says_no_address(client: Client, settings: Any) -> None:
     worker_seen("worker@here")
     settings.REDIS_URL = "redis://user:secret-of-redis@127.0.0.1:1/0"

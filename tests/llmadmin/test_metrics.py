@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.clock import now
 from core.ids import new_id
 from gateway import metrics as counting
 from gateway import published
 from gateway.app import Gateway
+from jobs.models import WorkerHeartbeat
 from llmadmin.asgi import application
 from tests.fakes.upstream import FakeUpstream
 from tests.gateway.calling import Office, Reply, chat_body, make_office, send
@@ -73,6 +76,7 @@ def samples(reply: Reply) -> Callable[..., float]:
     return value
 
 
+@pytest.mark.django_db
 def test_a_token_is_asked_of_everybody_where_there_is_one(settings: Any) -> None:
     settings.METRICS_TOKEN = TOKEN
     assert status() == 401
@@ -81,6 +85,7 @@ def test_a_token_is_asked_of_everybody_where_there_is_one(settings: Any) -> None
     assert status({"host": "llm.example.com", "Authorization": f"Bearer {TOKEN}"}, client="192.0.2.7") == 200
 
 
+@pytest.mark.django_db
 def test_without_a_token_it_is_for_this_machine_alone() -> None:
     assert status() == 200
     assert status({"host": "localhost"}, client="::1") == 200
@@ -101,6 +106,7 @@ def test_without_a_token_a_public_installation_says_nothing(settings: Any, value
     assert status() == 404
 
 
+@pytest.mark.django_db
 def test_it_is_only_read() -> None:
     assert status(method="POST") == 405
     assert asyncio.run(read(method="HEAD")).body == b""
@@ -155,6 +161,17 @@ def test_a_stream_is_open_until_it_has_ended(office: Office) -> None:
         return [max(seen), counting.gauges()["open_streams"]]
 
     assert office.use(work) == [1, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_whose_worker_fell_silent_is_seen() -> None:
+    WorkerHeartbeat.objects.create(name="w@here", seen_at=now() - timedelta(seconds=90), queues=["default"])
+    WorkerHeartbeat.objects.create(name="m@here", seen_at=now(), queues=["models"])
+    page = asyncio.run(read())
+    value = samples(page)
+    assert 90 <= value("llmadmin_worker_silent_seconds", queue="default") < 120
+    assert value("llmadmin_worker_silent_seconds", queue="models") < 30
+    assert 'queue="maintenance"' not in page.body.decode()
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path, settings: Any) -> None:

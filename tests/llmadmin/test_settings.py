@@ -13,6 +13,8 @@ import pytest
 
 from tests.live.stack import ROOT
 
+pytestmark = pytest.mark.once
+
 
 def read(tmp_path: Path, *names: str, **env: str) -> subprocess.CompletedProcess[str]:
     """The named settings of a fresh process, as JSON on its standard output."""

@@ -13,6 +13,8 @@ import pytest
 
 from tests.live.stack import ROOT, free_port
 
+pytestmark = pytest.mark.once
+
 
 def start(tmp_path: Path, **env: str) -> str:
     """What `manage.py run` says before it gives up."""

@@ -11,7 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from llmadmin import supervisor
+
+pytestmark = pytest.mark.once
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -101,3 +105,11 @@ def test_a_straggler_is_killed(tmp_path: Path) -> None:
     began = time.monotonic()
     assert ended(process)[0] == 0
     assert time.monotonic() - began < 3
+
+
+def test_a_program_that_is_killed_is_started_again_however_often(tmp_path: Path) -> None:
+    process = supervise(tmp_path, program("phoenix", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+    for _ in range(2 * supervisor.EARLY_DEATHS):
+        line(process, "The phoenix stopped (signal SIGKILL)")
+    process.terminate()
+    assert "giving up" not in ended(process)[1]

@@ -1,4 +1,4 @@
-"""What the tests of signers that exchange a credential for a token share."""
+"""What tests of calls over sockets share, and those of signers that exchange a credential for a token."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,22 @@ def golden(dialect: str, name: str) -> Any:
     return json.loads((GOLDEN / dialect / f"{name}.json").read_text())
 
 
+@cache
+def rows(name: str) -> list[dict[str, Any]]:
+    """A factory of the catalogue that we ship, and its models."""
+    loaded: list[dict[str, Any]] = json.loads((CATALOG_DIR / f"{name}.json").read_text())
+    return loaded
+
+
+def factory_of(name: str) -> dict[str, Any]:
+    """What the catalogue says of a factory."""
+    fields: dict[str, Any] = rows(name)[0]["fields"]
+    return fields
+
+
 def quirks_of(row: str, model: str) -> Quirks:
     """A model's quirks over its factory's, from the catalogue that we ship."""
-    factory, *models = json.loads((CATALOG_DIR / f"{row}.json").read_text())
+    factory, *models = rows(row)
     found = next((entry["fields"] for entry in models if entry["fields"]["llm_name"] == model), {})
     return Quirks.from_data(factory["fields"].get("quirks")).merge(Quirks.from_data(found.get("quirks")))
 

@@ -6,12 +6,10 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from django.conf import settings
 
 from core.origins import origin_of
 from core.secrets import OpenSecret
@@ -25,6 +23,7 @@ from providers.target import CredentialFields, Target
 from providers.wire import Embeddings, Operation
 from tests.aimock import DIMENSIONS, Aimock
 from tests.fakes.upstream import FakeUpstream
+from tests.providers.exchanges import factory_of
 from tests.providers.test_dialects_aimock import POLICY, TOOLS, ask, chat, streamed
 
 PEM = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
@@ -95,7 +94,7 @@ def test_failures_of_vertex_are_told_apart(aimock: Aimock, google: FakeUpstream)
 
 
 def azure(aimock: Aimock, *, version: str = "2024-10-21", key: str = "", model: str = "my-deployment") -> Target:
-    row = json.loads((Path(settings.CATALOG_DIR) / "azure-openai.json").read_text())[0]["fields"]
+    row = factory_of("azure-openai")
     url = aimock.base_url.removesuffix("/v1")
     credential = CredentialFields({"api_version": version}, OpenSecret(key or aimock.api_key, origin_of(url)))
     return Target(

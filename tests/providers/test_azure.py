@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from django.conf import settings
 from openai import AzureOpenAI, OpenAI
 
 from core.origins import origin_of
@@ -32,8 +30,9 @@ from providers.target import CredentialFields, Target
 from providers.wire import Operation, UpstreamRequest
 from tests.fakes.upstream import FakeUpstream, Handler
 from tests.providers.exchange_cases import POLICY, chat, numbers_tokens
+from tests.providers.exchanges import factory_of
 
-ROW: dict[str, Any] = json.loads((Path(settings.CATALOG_DIR) / "azure-openai.json").read_text())[0]["fields"]
+ROW: dict[str, Any] = factory_of("azure-openai")
 RESOURCE = "https://my-resource.openai.azure.com"
 DATED = "2024-10-21"
 TENANT, CLIENT = "contoso.onmicrosoft.com", "00001111-aaaa-2222-bbbb-3333cccc4444"

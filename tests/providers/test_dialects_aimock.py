@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from core.netguard import parse_networks
 from core.origins import origin_of
 from core.secrets import OpenSecret
 from providers import dialects, upstream
@@ -20,12 +19,12 @@ from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
-from providers.upstream import Policy, Pool
+from providers.upstream import Pool
 from providers.wire import Embeddings, Operation, Speech, Transcript, UpstreamRequest
 from tests.aimock import DIMENSIONS, SOUND, Aimock
+from tests.providers.exchange_cases import POLICY
 from tests.providers.exchanges import assembled
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": CITY}}]
 

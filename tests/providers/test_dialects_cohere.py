@@ -9,7 +9,6 @@ from email.policy import HTTP
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +29,7 @@ from providers.quirks import Quirks
 from providers.target import Target
 from providers.wire import Embeddings, ModelPage, Operation, Ranking, Transcript
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, decoded, golden
+from tests.providers.exchanges import JSON, decoded, golden, rows
 
 cohere = get("cohere")
 CHATS = ["chat", "chat_tools", "chat_thinking"]
@@ -279,7 +278,7 @@ def test_no_answer_makes_it_raise_anything_but_upstream_errors(data: Any, operat
 
 
 def test_the_catalogues_row_leads_each_of_its_types_to_a_call() -> None:
-    factory, *models = json.loads((settings.CATALOG_DIR / "cohere.json").read_text())
+    factory, *models = rows("cohere")
     kinds = {kind for model in models for kind in model["fields"]["model_types"].split(",")}
     assert kinds == {"chat", "embedding", "rerank", "speech2text"}
     for kind in kinds:

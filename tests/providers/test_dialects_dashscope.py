@@ -10,27 +10,23 @@ import wave
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.netguard import parse_networks
 from providers.dialects import for_type, get
 from providers.errors import BadReply, BadRequest, ContentFiltered, Unsupported, UpstreamError
 from providers.llm_types import LLMType
 from providers.probe_payloads import probe_payload
 from providers.quirks import Quirks
 from providers.target import Target
-from providers.upstream import Policy
 from providers.wire import Document, Operation, Ranking, Speech, Transcript
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchanges import JSON, factory_of, golden
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 SSE = {"content-type": "text/event-stream"}
 dashscope = get("dashscope")
-row = json.loads((settings.CATALOG_DIR / "tongyi-qianwen.json").read_text())
-QUIRKS = Quirks.from_data(row[0]["fields"]["quirks"])
+row = factory_of("tongyi-qianwen")
+QUIRKS = Quirks.from_data(row["quirks"])
 PNG = b"\x89PNG\r\n\x1a\n"
 HEARD = {"output": {"choices": [{"message": {"content": [{"text": "Hello."}]}}]}}
 
@@ -257,12 +253,12 @@ def test_no_bytes_raise_anything_but_upstream_errors(
 
 def test_each_type_of_the_row_goes_to_its_path_on_the_one_host() -> None:
     base_url, model = (
-        row[0]["fields"]["base_url"],
+        row["base_url"],
         {LLMType.TTS: "qwen3-tts-flash", LLMType.SPEECH2TEXT: "qwen3-asr-flash"},
     )
     urls = {}
     for kind in LLMType:
-        dialect, operation = for_type(kind, QUIRKS.dialect_for(kind) or row[0]["fields"]["dialect"])
+        dialect, operation = for_type(kind, QUIRKS.dialect_for(kind) or row["dialect"])
         to = Target("F", model.get(kind, "m"), base_url, quirks=QUIRKS)
         urls[kind] = dialect.build(operation, probe_payload(kind, QUIRKS), to).url
     host = "https://dashscope.aliyuncs.com"

@@ -7,11 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.netguard import parse_networks
 from core.secrets import OpenSecret
 from providers import signers
 from providers.calls import call
@@ -21,13 +19,12 @@ from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
-from providers.upstream import Policy
 from providers.wire import Operation, Transcript
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchange_cases import POLICY
+from tests.providers.exchanges import JSON, factory_of, golden
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 ASR = Operation.TRANSCRIPTION
 deepgram = get("deepgram")
 
@@ -147,7 +144,7 @@ def test_no_answer_raises_anything_but_upstream_errors(data: Any, status: int) -
 
 # The row that we ship
 
-row = json.loads((settings.CATALOG_DIR / "greenpt.json").read_text())[0]["fields"]
+row = factory_of("greenpt")
 QUIRKS = Quirks.from_data(row["quirks"])
 
 

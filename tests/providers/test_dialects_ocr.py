@@ -9,11 +9,9 @@ from email.policy import HTTP
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.netguard import parse_networks
 from core.origins import origin_of
 from core.secrets import OpenSecret
 from providers import signers
@@ -24,13 +22,12 @@ from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload, tiny_png
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
-from providers.upstream import Policy
 from providers.wire import Document, Operation, UpstreamRequest
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchange_cases import POLICY
+from tests.providers.exchanges import JSON, factory_of, golden
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 OCR = Operation.OCR
 JSON_NAMES, FORM_NAMES = ["mistral_ocr", "paddleocr"], ["mineru", "somark", "opendataloader"]
 NAMES = [*JSON_NAMES, *FORM_NAMES]
@@ -275,7 +272,7 @@ def test_no_payload_makes_them_raise_anything_but_upstream_errors(payload: dict[
 
 @pytest.mark.parametrize("row", sorted(PATHS))
 def test_a_probe_of_the_catalogues_row_says_ok(row: str) -> None:
-    factory = json.loads((settings.CATALOG_DIR / f"{row}.json").read_text())[0]["fields"]
+    factory = factory_of(row)
     quirks = Quirks.from_data(factory.get("quirks"))
     dialect, operation = for_type(LLMType.OCR, factory["dialect"])
     answer = golden(dialect.name, "ocr")["reply"]["json"]

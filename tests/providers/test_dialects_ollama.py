@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,7 @@ from providers.quirks import Quirks
 from providers.target import Target
 from providers.wire import Embeddings, Operation, RemoteModel
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchanges import JSON, factory_of, golden
 
 ollama = get("ollama")
 CHATS = ["chat", "chat_format", "chat_tools"]
@@ -223,8 +222,8 @@ def test_a_failed_runner_is_worth_another_try() -> None:
 
 
 def test_the_catalogues_row_speaks_it() -> None:
-    (factory,) = json.loads((settings.CATALOG_DIR / "ollama.json").read_text())
+    factory = factory_of("ollama")
     for kind in ("chat", "image2text", "embedding"):
-        dialect, operation = for_type(kind, factory["fields"]["dialect"])
-        to = Target("Ollama", "m", "http://gpu:11434", quirks=Quirks.from_data(factory["fields"]["quirks"]))
+        dialect, operation = for_type(kind, factory["dialect"])
+        to = Target("Ollama", "m", "http://gpu:11434", quirks=Quirks.from_data(factory["quirks"]))
         assert dialect.build(operation, probe_payload(kind, to.quirks), to).url.startswith("http://gpu:11434/api/")

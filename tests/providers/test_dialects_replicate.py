@@ -6,12 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from core.netguard import parse_networks
 from core.secrets import OpenSecret
 from providers.calls import call
 from providers.dialects import for_type, get
@@ -21,22 +19,14 @@ from providers.pending import Pending
 from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
-from providers.upstream import Policy
 from providers.wire import Embeddings, Operation
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchange_cases import POLICY
+from tests.providers.exchanges import JSON, factory_of, golden, quirks_of
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 LLAMA = "meta/meta-llama-3-8b-instruct"
 replicate = get("replicate")
-factory, *models = json.loads((settings.CATALOG_DIR / "replicate.json").read_text())
-
-
-def quirks_of(model: str) -> Quirks:
-    """A model's quirks over its factory's, from the catalogue that we ship."""
-    found = next((entry["fields"] for entry in models if entry["fields"]["llm_name"] == model), {})
-    return Quirks.from_data(factory["fields"]["quirks"]).merge(Quirks.from_data(found.get("quirks")))
 
 
 def prompt(*messages: tuple[str, Any], **params: Any) -> Any:
@@ -55,7 +45,7 @@ def test_a_chat_is_sent_and_read_as_documented() -> None:
 @pytest.mark.parametrize("name", ["embeddings_batch", "embeddings_texts"])
 def test_embeddings_are_sent_as_each_model_of_the_row_takes_them(name: str) -> None:
     case = golden("replicate", name)
-    case["quirks"] = dict(quirks_of(case["model"]).data)
+    case["quirks"] = dict(quirks_of("replicate", case["model"]).data)
     exchanges.check_request(replicate, Operation.EMBEDDINGS, case)
     parsed = exchanges.parsed(replicate, Operation.EMBEDDINGS, case)
     assert isinstance(parsed, Embeddings)
@@ -218,7 +208,7 @@ def test_a_model_that_starts_is_waited_for(upstream: FakeUpstream, kind: LLMType
     upstream.status(path, 201, {"id": "x1", "status": "starting", "output": None})
     upstream.status("/predictions/x1", 200, {"id": "x1", "status": "succeeded", "output": output})
     credential = CredentialFields({}, OpenSecret(KEY, f"http://127.0.0.1:{upstream.port}"))
-    quirks = quirks_of(NAMES[kind])
+    quirks = quirks_of("replicate", NAMES[kind])
     to = Target("F", NAMES[kind], upstream.root, "replicate", "bearer", quirks, credential, own_base_url=True)
     _, operation = for_type(kind, "replicate")
     check_reply(kind, call(to, operation, probe_payload(kind, quirks), policy=POLICY))
@@ -230,8 +220,8 @@ def test_a_model_that_starts_is_waited_for(upstream: FakeUpstream, kind: LLMType
 def test_a_probe_of_the_row_says_ok(upstream: FakeUpstream, kind: LLMType) -> None:
     path, output = ANSWERS[kind]
     upstream.status(path, 201, {"id": "x", "status": "succeeded", "output": output})
-    quirks = quirks_of(NAMES[kind])
-    dialect, operation = for_type(kind, factory["fields"]["dialect"])
+    quirks = quirks_of("replicate", NAMES[kind])
+    dialect, operation = for_type(kind, factory_of("replicate")["dialect"])
     credential = CredentialFields({}, OpenSecret(KEY, f"http://127.0.0.1:{upstream.port}"))
     to = Target("F", NAMES[kind], upstream.root, dialect.name, "bearer", quirks, credential, own_base_url=True)
     check_reply(kind, call(to, operation, probe_payload(kind, quirks), policy=POLICY))

@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.netguard import parse_networks
 from core.origins import origin_of
 from core.secrets import OpenSecret
 from providers.calls import call
@@ -42,13 +40,13 @@ from providers.wire import Operation, SocketRequest, Speech
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.websockets import FakeWebSocket, cut
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchange_cases import POLICY
+from tests.providers.exchanges import JSON, factory_of, golden
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=30)
 KEYS = {"spark_api_key": "canary-0123456789-key", "spark_api_secret": "canary-0123456789-secret"}
 TTS = Operation.SPEECH
 spark = get("spark")
-row = json.loads((settings.CATALOG_DIR / "xunfei-spark.json").read_text())[0]["fields"]
+row = factory_of("xunfei-spark")
 QUIRKS = Quirks.from_data(row["quirks"])
 CASE = golden("spark", "speech")
 FIELDS = CredentialFields(CASE["fields"])

@@ -6,11 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.netguard import parse_networks
 from core.origins import origin_of
 from core.secrets import OpenSecret
 from providers.calls import call
@@ -20,15 +18,14 @@ from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload
 from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
-from providers.upstream import Policy
 from providers.wire import Embeddings, Operation, Ranking
 from tests.fakes.upstream import FakeUpstream
 from tests.llamacpp.fixtures import LlamaCpp
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchange_cases import POLICY
+from tests.providers.exchanges import JSON, factory_of, golden
 
 tei = get("tei")
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 
 
 @pytest.mark.parametrize(
@@ -144,15 +141,10 @@ def test_no_answer_makes_it_raise_anything_but_upstream_errors(data: Any, operat
 # Over sockets
 
 
-def catalogued(name: str) -> dict[str, Any]:
-    factory: dict[str, Any] = json.loads((settings.CATALOG_DIR / f"{name}.json").read_text())[0]["fields"]
-    return factory
-
-
 @pytest.mark.parametrize("factory", ["huggingface", "builtin"])
 @pytest.mark.parametrize(("kind", "path"), [(LLMType.EMBEDDING, "/embed"), (LLMType.RERANK, "/rerank")])
 def test_a_probe_of_the_catalogues_row_says_ok(factory: str, kind: LLMType, path: str) -> None:
-    row = catalogued(factory)
+    row = factory_of(factory)
     quirks = Quirks.from_data(row.get("quirks"))
     dialect, operation = for_type(kind, quirks.dialect_for(kind) or row["dialect"])
     with FakeUpstream(key=None) as server:
@@ -165,7 +157,7 @@ def test_a_probe_of_the_catalogues_row_says_ok(factory: str, kind: LLMType, path
 
 
 def test_another_server_that_speaks_the_format_ranks_too(llamacpp_rerank: LlamaCpp) -> None:
-    quirks = Quirks.from_data(catalogued("huggingface")["quirks"])
+    quirks = Quirks.from_data(factory_of("huggingface")["quirks"])
     credential = CredentialFields({}, OpenSecret(llamacpp_rerank.api_key, origin_of(llamacpp_rerank.base_url)))
     to = Target("HuggingFace", "m", llamacpp_rerank.base_url, "tei", "bearer", quirks, credential)
     ranking = call(

@@ -12,11 +12,9 @@ import wave
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.netguard import parse_networks
 from core.secrets import OpenSecret
 from providers.calls import call
 from providers.dialects import for_type, get
@@ -39,13 +37,13 @@ from providers.upstream import Policy
 from providers.wire import Operation, Transcript
 from tests.fakes.upstream import FakeUpstream, Handler
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden
+from tests.providers.exchange_cases import POLICY
+from tests.providers.exchanges import JSON, factory_of, golden
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=30)
 KEYS = {"tencent_cloud_sid": "AKIDcanaryEXAMPLE", "tencent_cloud_sk": "canary-secret-key"}
 ASR = Operation.TRANSCRIPTION
 tencent = get("tencent")
-row = json.loads((settings.CATALOG_DIR / "tencent-cloud.json").read_text())[0]["fields"]
+row = factory_of("tencent-cloud")
 TO = Target("F", "16k_zh", "https://asr.tencentcloudapi.com")
 
 

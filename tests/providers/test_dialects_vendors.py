@@ -7,11 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.netguard import parse_networks
 from core.secrets import OpenSecret
 from providers import signers
 from providers.calls import call
@@ -21,13 +19,12 @@ from providers.errors import BadReply, BadRequest, RateLimited, Unsupported, Ups
 from providers.llm_types import LLMType
 from providers.probe_payloads import check_reply, probe_payload
 from providers.target import CredentialFields, Target
-from providers.upstream import Policy
 from providers.wire import Embeddings, Operation, Ranking, Speech
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers import exchanges
-from tests.providers.exchanges import JSON, golden, quirks_of
+from tests.providers.exchange_cases import POLICY
+from tests.providers.exchanges import JSON, factory_of, golden, quirks_of
 
-POLICY = Policy(parse_networks(["127.0.0.0/8"]), connect_timeout_s=5, total_timeout_s=10)
 OPERATIONS = {
     "ark": Operation.EMBEDDINGS,
     "nvidia": Operation.RERANK,
@@ -261,7 +258,7 @@ KINDS = {"nvidia": LLMType.RERANK, "voyage-ai": LLMType.RERANK}
 
 @pytest.mark.parametrize("row", ANSWERS)
 def test_a_probe_of_each_row_says_ok(upstream: FakeUpstream, row: str) -> None:
-    factory = json.loads((settings.CATALOG_DIR / f"{row}.json").read_text())[0]["fields"]
+    factory = factory_of(row)
     kind = KINDS.get(row, LLMType.EMBEDDING)
     quirks = quirks_of(row, "m")
     dialect, operation = for_type(kind, quirks.dialect_for(kind) or factory["dialect"])

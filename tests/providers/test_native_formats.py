@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from providers.wire import Document, Embeddings, Speech, Transcript
 from tests.fakes import natives
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers.exchange_cases import POLICY
-from tests.providers.exchanges import CATALOG_DIR, quirks_of
+from tests.providers.exchanges import factory_of, quirks_of
 
 LLAMA = "meta/meta-llama-3-8b-instruct"
 GRANITE, MPNET = (
@@ -41,7 +40,7 @@ FAKES = {"tongyi-qianwen": natives.dashscope, "replicate": natives.replicate, "g
 
 
 def ask(row: str, kind: LLMType, model: str, payload: Any = None, *, key: str = KEY, models: Any = None) -> Any:
-    factory = json.loads((CATALOG_DIR / f"{row}.json").read_text())[0]["fields"]
+    factory = factory_of(row)
     quirks = quirks_of(row, model)
     dialect, operation = for_type(kind, quirks.dialect_for(kind) or factory["dialect"])
     with FakeUpstream(models=[model] if models is None else models) as upstream:

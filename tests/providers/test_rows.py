@@ -6,17 +6,15 @@ Each case builds the request with the real row and the real wire format, as a ca
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 import pytest
 
 from providers.dialects import for_type
 from providers.llm_types import LLMType
-from providers.quirks import Quirks
 from providers.target import CredentialFields, Target
 from providers.wire import UpstreamRequest
-from tests.providers.exchanges import CATALOG_DIR
+from tests.providers.exchanges import factory_of, quirks_of
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 PAYLOADS: dict[LLMType, dict[str, Any]] = {
@@ -31,17 +29,8 @@ PAYLOADS: dict[LLMType, dict[str, Any]] = {
 SAMPLING = {"temperature": 0.2, "top_p": 0.3, "presence_penalty": 0.1, "frequency_penalty": 0.1}
 
 
-@cache
-def rows(name: str) -> list[dict[str, Any]]:
-    loaded: list[dict[str, Any]] = json.loads((CATALOG_DIR / f"{name}.json").read_text())
-    return loaded
-
-
 def target(row: str, model: str, kind: LLMType, base_url: str = "", **fields: str) -> Target:
-    factory, *llms = rows(row)
-    values = factory["fields"]
-    found = next((llm["fields"] for llm in llms if llm["fields"]["llm_name"] == model), {})
-    quirks = Quirks.from_data(values.get("quirks")).merge(Quirks.from_data(found.get("quirks")))
+    values, quirks = factory_of(row), quirks_of(row, model)
     return Target(
         factory=values["name"],
         model=model,
@@ -283,9 +272,7 @@ PARAMETERS: list[tuple[str, str, LLMType, dict[str, Any], dict[str, Any]]] = [
 def test_a_row_sends_parameters_as_its_vendor_takes_them(
     row: str, model: str, kind: LLMType, asked: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    found = body(
-        target(row, model, kind, "https://h/v1" if not rows(row)[0]["fields"]["base_url"] else ""), kind, **asked
-    )
+    found = body(target(row, model, kind, "https://h/v1" if not factory_of(row)["base_url"] else ""), kind, **asked)
     assert {name: found.get(name) for name in sent} == sent
 
 

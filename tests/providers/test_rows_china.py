@@ -22,7 +22,7 @@ from providers.target import CredentialFields, Target
 from providers.wire import Operation, operation_for
 from tests.fakes.upstream import KEY, FakeUpstream
 from tests.providers.exchange_cases import HI, POLICY
-from tests.providers.exchanges import CATALOG_DIR, quirks_of
+from tests.providers.exchanges import factory_of, quirks_of
 
 openai = get("openai")
 
@@ -71,7 +71,7 @@ CELLS = [
 
 @pytest.mark.parametrize(("row", "kind", "model", "known_as"), CELLS)
 def test_a_probe_of_each_type_says_ok(row: str, kind: LLMType, model: str, known_as: str) -> None:
-    factory = json.loads((CATALOG_DIR / f"{row}.json").read_text())[0]["fields"]
+    factory = factory_of(row)
     with FakeUpstream(models=[known_as]) as upstream:
         quirks = quirks_of(row, model)
         credential = CredentialFields({}, OpenSecret(KEY, origin_of(upstream.url)))
@@ -97,7 +97,7 @@ def test_a_probe_of_each_type_says_ok(row: str, kind: LLMType, model: str, known
     ],
 )
 def test_the_pair_of_an_older_client_goes_nowhere(secret: dict[str, str], sent: str | None) -> None:
-    hunyuan = json.loads((CATALOG_DIR / "tencent-hunyuan.json").read_text())[0]["fields"]
+    hunyuan = factory_of("tencent-hunyuan")
     to = Target("F", "hy3", hunyuan["base_url"], quirks=quirks_of("tencent-hunyuan", "hy3"))
     request = get(hunyuan["dialect"]).build(Operation.CHAT, probe_payload(LLMType.CHAT, to.quirks), to)
     credential = CredentialFields({}, OpenSecret(json.dumps(secret), request.origin))

@@ -92,3 +92,43 @@ def test_cookies_are_not_kept(upstream: FakeUpstream) -> None:
 
     asyncio.run(twice())
     assert all("cookie" not in request.headers for request in upstream.requests)
+
+
+def test_a_name_is_looked_up_once_for_all_who_ask_and_a_failure_is_not_remembered(
+    upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    found: list[object] = []
+
+    def look_up(host: str, port: int, **how: object) -> list[object]:
+        asked.append(host)
+        if not found:
+            raise socket.gaierror
+        return found
+
+    async def main() -> None:
+        request = UpstreamRequest("GET", f"http://model.example:{upstream.port}/v1/models")
+        async with Pool() as pool:
+            for _ in range(2):
+                with pytest.raises(Unreachable) as caught:
+                    await send(request, POLICY, pool=pool)
+                assert caught.value.step == "dns"
+            for address in ("10.0.0.1", "127.0.0.1"):  # of which only the second is approved
+                found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, upstream.port)))
+            answers = await asyncio.gather(*(send(request, POLICY, pool=pool) for _ in range(20)))
+            assert {answer.status for answer in answers} == {401}
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    asyncio.run(main())
+    assert asked == ["model.example"] * 3
+
+
+def test_a_name_of_which_no_address_may_be_called_is_blocked(
+    upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", upstream.port)),
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::1", upstream.port, 0, 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **how: found)
+    assert fail(AddressBlocked, f"http://model.example:{upstream.port}/").step == "connect"

@@ -18,9 +18,11 @@ from core.fields import SecretField
 from core.origins import origin_of
 from core.secrets import seal
 from providers.models import INVALID, LLM, LLMFactory
+from runtimes.models import LLMService
 from tenants.models import Credential
 from tests.live.stack import Stack
 from tests.people import make_tenant
+from tests.runtimes.making import make_service
 
 
 def found(check_id: str, **options: Any) -> list[CheckMessage]:
@@ -112,6 +114,14 @@ def test_networks_of_ones_own_are_fine(settings: Any, networks: list[str]) -> No
     settings.ALLOWED_NETWORKS = networks
     assert not found("E005")
     assert not found("E006")
+
+
+def test_w022_many_variables_that_may_go_anywhere(settings: Any) -> None:
+    settings.SERVICE_KEY_VARIABLES = [("ONE", ""), ("LAB_*", "https://lab.example:443")]
+    assert not found("W022")
+    settings.SERVICE_KEY_VARIABLES = [("*_API_KEY", ""), *settings.SERVICE_KEY_VARIABLES]
+    (message,) = found("W022")
+    assert "send *_API_KEY anywhere" in message.msg
 
 
 def test_w007_a_public_address_without_tls(settings: Any) -> None:
@@ -237,6 +247,22 @@ def test_w011_a_factory_that_may_call_everything(credential: Credential, network
     LLMFactory.objects.update(allowed_networks=[network])
     (message,) = stored("W011")
     assert "Acme" in message.msg
+
+
+def test_w011_a_service_that_may_call_everything(db: None) -> None:
+    make_service("http://127.0.0.1:9", name="den", allowed_networks=["0.0.0.0/0"])
+    (message,) = stored("W011")
+    assert "The service den" in message.msg
+
+
+def test_w021_a_runtime_that_only_pretends_for_everybody_in_production(settings: Any, db: None) -> None:
+    service = make_service("inproc://mock", name="mock", type="mock", audience="all")
+    assert not stored("W021")
+    settings.PUBLIC_URL = "https://llm.example.com"
+    (message,) = stored("W021")
+    assert "“mock”" in message.msg
+    LLMService.objects.filter(pk=service.pk).update(audience="none")
+    assert not stored("W021")
 
 
 @pytest.mark.parametrize(("check_id", "column"), [("W012", "dialect"), ("W013", "signer")])

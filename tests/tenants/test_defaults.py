@@ -6,8 +6,9 @@ import pytest
 
 from core.errors import InvalidInput
 from providers.models import LLM, LLMFactory
+from runtimes.models import LLMService, ServiceModel
 from tenants.models import AuditEvent, Credential, Tenant, TenantLLM
-from tenants.services.defaults import set_default_models
+from tenants.services.defaults import as_listed, set_default_models
 from tests.people import People, actor_of
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +95,70 @@ def test_what_a_self_deployed_factory_offers_is_everybodys(people: People) -> No
     assert choose(people, embd_id="bge@Builtin").embd_id == "bge@Builtin"
     with pytest.raises(InvalidInput):
         choose(people, embd_id="bge@Cloud")
+
+
+def test_a_services_model_may_be_the_default_of_those_who_may_use_it(people: People) -> None:
+    service = LLMService.objects.create(name="den", type="mock", is_enabled=True)
+    ServiceModel.objects.create(service=service, name="small:1b", model_types=["chat"])
+    assert choose(people, llm_id="den~small:1b").llm_id == "den~small:1b"
+    for column, wanted in (("embd_id", "den~small:1b"), ("llm_id", "den~large"), ("llm_id", "attic~small:1b")):
+        with pytest.raises(InvalidInput):
+            choose(people, **{column: wanted})
+    service.audience = "none"
+    service.save()
+    choose(people, llm_id="")
+    with pytest.raises(InvalidInput):
+        choose(people, llm_id="den~small:1b")
+
+
+def test_a_services_model_may_be_named_as_a_frontend_lists_it(people: People) -> None:
+    for name in ("den", "attic"):
+        service = LLMService.objects.create(name=name, type="mock", is_enabled=True)
+        ServiceModel.objects.create(service=service, name="small:1b", model_types=["chat"])
+        ServiceModel.objects.create(service=service, name=f"{name}-only@q8", model_types=["chat"])
+    assert choose(people, llm_id="small:1b@den").llm_id == "den~small:1b"
+    assert choose(people, llm_id="den-only@q8@den").llm_id == "den~den-only@q8"
+    assert choose(people, llm_id="attic-only@q8").llm_id == "attic~attic-only@q8"
+    for wanted, told in (("small:1b", "attic~small:1b, den~small:1b"), ("small:1b@cellar", "not an enabled model")):
+        with pytest.raises(InvalidInput) as caught:
+            choose(people, llm_id=wanted)
+        assert told in caught.value.fields["llm_id"][0]
+    factory_of("attic")
+    with pytest.raises(InvalidInput):
+        choose(people, llm_id="small:1b@attic")
+
+
+def test_a_tenants_own_model_comes_before_a_services(people: People) -> None:
+    service = LLMService.objects.create(name="den", type="mock", is_enabled=True)
+    ServiceModel.objects.create(service=service, name="omni", model_types=["chat"])
+    assert choose(people, llm_id="omni").llm_id == "den~omni"
+    model(people.tenant, "Vendor", "omni", "chat")
+    assert choose(people, llm_id="omni").llm_id == "omni@Vendor"
+
+
+def test_a_default_as_it_is_listed_is_no_change_even_when_its_service_is_gone(people: People) -> None:
+    service = LLMService.objects.create(name="den", type="mock", is_enabled=True)
+    ServiceModel.objects.create(service=service, name="small:1b", model_types=["chat"])
+    choose(people, llm_id="den~small:1b")
+    service.delete()
+    assert choose(people, llm_id="small:1b@den").llm_id == "den~small:1b"
+
+
+@pytest.mark.parametrize(
+    ("kept", "listed"),
+    [
+        ("den~small:1b", "small:1b@den"),
+        ("den~embed@q8_0", "embed@q8_0@den"),
+        ("a~b@Vendor", "a~b@Vendor"),
+        ("Vendor~b", "Vendor~b"),
+        ("m@Vendor", "m@Vendor"),
+        ("fast", "fast"),
+        ("", ""),
+    ],
+)
+def test_a_default_is_listed_as_ragflows_clients_know_it(people: People, kept: str, listed: str) -> None:
+    factory_of("Vendor")
+    assert as_listed(kept) == listed
 
 
 def test_other_columns_are_refused(people: People) -> None:

@@ -16,7 +16,7 @@ from tests.fakes.upstream import FakeUpstream
 from tests.people import People
 from tests.tenants.setting import WRONG_KEY, plan, submit
 
-pytestmark = pytest.mark.usefixtures("jobs_run_at_once", "loopback_allowed")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("jobs_run_at_once", "loopback_allowed")]
 SHIPPED = [
     ("Anthropic", "claude-sonnet-4-6"),
     ("Gemini", "gemini-2.5-flash"),

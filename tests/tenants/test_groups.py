@@ -21,16 +21,34 @@ CURATOR = {
     "providers.view_llm",
     "providers.view_llmfactory",
 }
+OPERATOR = {
+    "jobs.change_job",
+    "jobs.view_job",
+    "runtimes.add_llmservice",
+    "runtimes.approve_networks",
+    "runtimes.change_llmservice",
+    "runtimes.delete_llmservice",
+    "runtimes.operate_llmservice",
+    "runtimes.view_llmservice",
+    "runtimes.view_serviceevent",
+    "runtimes.view_servicemodel",
+    "tenants.view_tenant",
+}
 SUPPORT = {
     "jobs.view_job",
     "providers.view_llm",
     "providers.view_llmfactory",
+    "runtimes.operate_llmservice",
+    "runtimes.view_llmservice",
+    "runtimes.view_serviceevent",
+    "runtimes.view_servicemodel",
     "tenants.operate_credential",
     "tenants.operate_route",
     "tenants.operate_tenant",
     "tenants.operate_tenantllm",
     "tenants.view_apitoken",
     "tenants.view_credential",
+    "tenants.view_langfuseproject",
     "tenants.view_membership",
     "tenants.view_probe",
     "tenants.view_route",
@@ -52,11 +70,18 @@ AUDITOR = {
     "axes.view_accessfailurelog",
     "axes.view_accesslog",
     "jobs.view_job",
+    "jobs.view_jobevent",
+    "jobs.view_jobrequest",
     "jobs.view_workerheartbeat",
     "providers.view_historicalllm",
     "providers.view_historicalllmfactory",
     "providers.view_llm",
     "providers.view_llmfactory",
+    "runtimes.view_calldefaults",
+    "runtimes.view_llmservice",
+    "runtimes.view_serviceevent",
+    "runtimes.view_servicemodel",
+    "runtimes.view_servicetenant",
     "tenants.view_apitoken",
     "tenants.view_auditevent",
     "tenants.view_credential",
@@ -82,14 +107,15 @@ def held(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("curator", CURATOR), ("tenant support", SUPPORT), ("auditor", AUDITOR)]
+    ("name", "expected"),
+    [("curator", CURATOR), ("operator", OPERATOR), ("tenant support", SUPPORT), ("auditor", AUDITOR)],
 )
 def test_a_group_holds_exactly_these_permissions(name: str, expected: set[str]) -> None:
     assert held(name) == expected
 
 
 def test_there_are_no_other_groups() -> None:
-    assert set(Group.objects.values_list("name", flat=True)) == {"curator", "tenant support", "auditor"}
+    assert set(Group.objects.values_list("name", flat=True)) == {"curator", "operator", "tenant support", "auditor"}
 
 
 def test_migrating_again_changes_nothing() -> None:

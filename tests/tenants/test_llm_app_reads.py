@@ -9,9 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from providers.models import LLM, LLMFactory
+from runtimes.models import Audience, ServiceTenant
 from tenants.models import Credential, CredentialState, Tenant, TenantLLM
 from tenants.services import credentials
-from tests.people import People, actor_of
+from tests.people import People, actor_of, make_token
+from tests.runtimes.making import make_model, make_service
 from tests.tenants.llm_app_door import READS, Door, door, vendor
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +144,41 @@ def test_built_in_models_are_listed_for_everybody(owner: Door) -> None:
     assert set(data) == {"Builtin"}
 
 
+def test_list_ends_with_the_models_of_services_that_the_tenant_may_use(owner: Door, people: People) -> None:
+    own(people.tenant, vendor(), "mine")
+    den = make_service("http://127.0.0.1:9", name="den")
+    make_model(den, "see:8b", model_types=["chat", "image2text"], max_tokens=4096, tooling=True)
+    make_model(den, "gone", state="removed")
+    data = owner.get("list")["data"]
+    assert list(data) == ["Fake", "den"]
+    assert data["den"][0] == {
+        "llm_name": "see:8b",
+        "model_type": "chat",
+        "fid": "den",
+        "max_tokens": 4096,
+        "is_tools": True,
+        "available": True,
+        "status": "1",
+        "id": None,
+    }
+    assert names(owner.get("list?model_type=image")) == {"den": [("see:8b", "image2text")]}
+    assert "den" not in owner.get("my_llms")["data"]
+    stranger = Door(make_token(people.elsewhere, user=people.outsider))
+    assert set(stranger.get("list")["data"]) == {"den"}
+    den.audience = Audience.SOME
+    den.save()
+    ServiceTenant.objects.create(service=den, tenant_id=people.tenant.pk)
+    member = door(people, people.member)
+    assert [set(one.get("list")["data"]) for one in (member, stranger)] == [{"Fake", "den"}, set()]
+
+
+def test_list_leaves_out_services_that_a_factory_is_called_like(owner: Door) -> None:
+    make_model(make_service("http://127.0.0.1:9", name="n1n"), "small")
+    assert names(owner.get("list")) == {"n1n": [("small", "chat")]}
+    vendor("n1n")
+    assert owner.get("list")["data"] == {}
+
+
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
@@ -180,6 +217,7 @@ def test_number_of_queries_does_not_grow(owner: Door, people: People, path: str)
             factory = vendor(f"F{LLMFactory.objects.count()}", {f"m{number}": "chat,image2text"})
             own(people.tenant, factory, f"m{number}")
             own(people.tenant, factory, "own", "tts")
+            make_model(make_service("http://127.0.0.1:9"), "small")
 
     def queries() -> list[str]:
         with CaptureQueriesContext(connection) as captured:
@@ -191,5 +229,5 @@ def test_number_of_queries_does_not_grow(owner: Door, people: People, path: str)
     few = queries()
     grow(20)
     many = queries()
-    assert len(many) == len(few) <= 5
+    assert len(many) == len(few) <= 6
     assert not [sql for sql in many if '"secret"' in sql]

@@ -15,7 +15,7 @@ from tests.fakes.upstream import FakeUpstream
 from tests.people import People
 from tests.tenants.setting import ACTOR, make_factory, plan, save_credential, serve, submit
 
-pytestmark = pytest.mark.usefixtures("jobs_run_at_once", "loopback_allowed")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("jobs_run_at_once", "loopback_allowed")]
 
 GONE = {"error": {"code": "model_not_found", "message": "The model does not exist"}}
 BROKE = {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}

@@ -31,6 +31,8 @@ READ = """
 import json
 from core.secrets import SecretError
 from tenants.models import Credential
+
+pytestmark = pytest.mark.once
 def text(row):
     try:
         return row.open_secret().reveal(origin="https://api.example.com:443")
@@ -42,9 +44,8 @@ print(json.dumps({row.label: text(row) for row in Credential.objects.all()}))
 
 @pytest.fixture
 def place(new_stack: Callable[..., Stack]) -> Stack:
-    made = new_stack(env={"JOB_HEARTBEAT_S": "0.3", "JOB_LEASE_S": "1.5", "LOG_LEVEL": "WARNING"})
-    made.manage("migrate", "-v0")
-    return made
+    env = {"JOB_HEARTBEAT_S": "0.3", "JOB_LEASE_S": "1.5", "LOG_LEVEL": "WARNING"}
+    return new_stack(env=env, prepared_by="migrate")
 
 
 def keys(place: Stack, *names: str) -> None:

@@ -287,7 +287,7 @@ def test_targets_are_grouped_by_position_or_all_together(credential: Credential)
     targets = (to("large", position=5, only_on=(LONG, FILTER)), to("small", position=2, weight=3))
     make(credential, *targets, timeout_s=9, max_retries=1)
     make(credential, *targets, name="mixed", strategy="weighted")
-    small, large = (model("small").pk, 3, frozenset()), (model("large").pk, 1, frozenset({LONG, FILTER}))
+    small, large = (model("small").pk, 3, frozenset(), None), (model("large").pk, 1, frozenset({LONG, FILTER}), None)
     assert routes.for_tenant(credential.tenant_id) == (
         ("fast", "chat", 9, 1, ((small,), (large,))),
         ("mixed", "chat", None, None, ((small, large),)),

@@ -39,6 +39,7 @@ def calls(people: People) -> list[CallRecord]:
         make_call(
             tenant_id=people.tenant.pk if number else people.elsewhere.pk,
             tenant_llm_id=model.pk if number else None,
+            factory="Vendor" if number else "den",
             llm_name="model-0" if number else "rare",
             started_at=(now() - timedelta(days=number)).timestamp(),
             outcome="error" if number == 2 else "complete",
@@ -63,7 +64,7 @@ def rows(client: Client, path: str) -> int:
 
 def test_calls_are_listed_with_what_they_used_and_how_they_ended(admin: Client, calls: list[CallRecord]) -> None:
     page = admin.get(CALLS).content.decode()
-    for text in ("≈ 1,001", "1,002", "model-0@Vendor", "rate_limited", "1.25", "0.25\xa0s", "Python", "?"):
+    for text in ("≈ 1,001", "1,002", "model-0@Vendor", "den~rare", "rate_limited", "1.25", "0.25\xa0s", "Python", "?"):
         assert text in page
 
 
@@ -77,6 +78,10 @@ def test_calls_are_listed_with_what_they_used_and_how_they_ended(admin: Client, 
         ("?model=rare", 1),
         ("?model=model-0@Vendor", 3),
         ("?model=model-0@Nobody", 0),
+        ("?model=den~rare", 1),
+        ("?model=den~model-0", 0),
+        ("?model=den~", 1),
+        ("?model=~", 4),
         ("?odd=unpriced", 1),
         ("?odd=estimated", 1),
         ("?q=anything", 0),
@@ -120,7 +125,9 @@ def test_books_outlive_their_tenant(admin: Client, people: People, calls: list[C
     assert "(deleted)" in admin.get(f"{CALLS}{calls[1].id}/change/").content.decode()
 
 
-@pytest.mark.parametrize(("query", "shown"), [("", 4), ("?model=rare", 1), ("?q=rare", 1), ("?token=x", 0)])
+@pytest.mark.parametrize(
+    ("query", "shown"), [("", 4), ("?model=rare", 1), ("?model=den~rare", 1), ("?q=rare", 1), ("?token=x", 0)]
+)
 def test_days_are_listed_and_narrowed(admin: Client, calls: list[CallRecord], query: str, shown: int) -> None:
     assert rows(admin, f"{DAYS}{query}") == shown
 
@@ -138,7 +145,7 @@ def test_the_dashboard_sums_up_the_last_days(admin: Client, people: People, call
     usage = admin.get("/admin/").context["usage"]
     assert dict(usage["numbers"]) == {"calls": "4", "tokens": "4,034", "USD": "3.75", "errors": "1", "unpriced": "1"}
     assert [day["percent"] for day in usage["days"]] == [0] * 10 + [0, 100, 100, 100]
-    assert [model["name"] for model in usage["models"]] == ["model-0@Vendor", "rare@Vendor"]
+    assert [model["name"] for model in usage["models"]] == ["model-0@Vendor", "den~rare"]
     assert {tenant["name"] for tenant in usage["tenants"]} == {people.tenant.name, people.elsewhere.name}
 
 

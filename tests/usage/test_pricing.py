@@ -129,6 +129,24 @@ details = st.fixed_dictionaries(
 )
 
 
+@given(prices, prices, st.none() | prices, st.integers(0, LARGEST_COUNT), st.integers(0, LARGEST_COUNT))
+def test_whole_numbers_price_as_decimals_do(
+    given_price: Decimal, made_price: Decimal, cached: Decimal | None, count: int, made: int
+) -> None:
+    quick = price(input_price=given_price, output_price=made_price, cached_input_price=cached)
+    slow = price(input_price=given_price, output_price=made_price, cached_input_price=cached)
+    assert quick.plain is not None
+    assert quick.most is not None
+    for name in ("plain", "most"):
+        object.__setattr__(slow, name, None)
+    used = Usage(input_tokens=count, output_tokens=made)
+    costs = [cost(each, used, at=NOON) for each in (quick, slow)]
+    assert costs[0] == costs[1]
+    assert str(costs[0]) == str(costs[1])
+    most = [ceiling(each, input_tokens=count, max_output_tokens=made) for each in (quick, slow)]
+    assert most[0] == most[1]
+
+
 @given(st.none() | prices, st.none() | prices, st.none() | prices, details, usages)
 def test_no_call_ever_earns_money(
     input_price: Decimal | None, output_price: Decimal | None, cached: Decimal | None, detail: Any, used: Usage

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice
 from genai_prices.types import Usage as ListedUsage
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from providers.services.prices import quote
 from usage.pricing import MONEY_STEP, Price, cost
 from usage.records import Usage
+
+pytestmark = pytest.mark.once
 
 MOMENT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LISTED = [

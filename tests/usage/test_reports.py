@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from core.clock import now
 from core.ids import new_id
 from core.principal import Principal
+from providers.models import LLMFactory
 from tenants.models import ApiToken
 from tests.api.world import bearer, session
 from tests.people import People, actor_of, make_token, make_user
@@ -207,6 +208,71 @@ def test_narrowing_takes_a_constant_number_of_queries(people: People, calls: lis
     with CaptureQueriesContext(connection) as many:
         listed(client, "?llm_name=gpt&operation=chat&unpriced=false")
     assert len(many) == len(few) <= 7
+
+
+# --- Models of services ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(people: People) -> list[CallRecord]:
+    """Calls of a service's model, of a tenant's own that is called the same, and of nothing that was found."""
+    given = {"tenant_id": people.tenant.pk, "llm_name": "small:1b"}
+    made = [
+        make_call(**given, factory="den", cost=Decimal(3)),
+        make_call(**given, factory="den", tenant_llm_id=7, cost=Decimal(2)),
+        make_call(**given, factory="Vendor", tenant_llm_id=8, cost=Decimal(1)),
+        make_call(tenant_id=people.tenant.pk, factory="", llm_name="", outcome="error", cost=None),
+    ]
+    ledger.ingest(made)
+    return made
+
+
+def test_a_services_model_is_named_as_it_is_called(people: People, served: list[CallRecord]) -> None:
+    client = session(people.member)
+    names = ["den~small:1b", "small:1b@den", "small:1b@Vendor", ""]
+    assert [client.get(f"/api/usage/records/{call.id}").json()["target"] for call in served] == names
+    lines = summed(client, "?group_by=model")["results"]
+    assert [(line["target"], line["factory"], line["llm_name"], line["calls"]) for line in lines] == [
+        ("den~small:1b", "den", "small:1b", 1),
+        ("small:1b@den", "den", "small:1b", 1),
+        ("small:1b@Vendor", "Vendor", "small:1b", 1),
+        ("", "", "", 1),
+    ]
+    assert all("of_service" not in line for line in lines)
+    table = client.get("/api/usage/summary?group_by=model,token&as=csv").content.decode()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [row["target"] for row in rows] == names
+    assert list(rows[0])[:5] == ["factory", "llm_name", "token_id", "target", "token_name"]
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("?target=den~small:1b", {0, 1}),  # as the columns say, which a factory of the same name shares
+        ("?target=small:1b@den", {0, 1}),
+        ("?target=small:1b@Vendor", {2}),
+        ("?target=small:1b", {0, 1, 2}),
+        ("?target=den~small:1b&factory=den", {0, 1}),
+        ("?target=den~small:1b&factory=Vendor", set()),
+        ("?target=attic~small:1b", set()),
+        ("?factory=den&llm_name=small:1b", {0, 1}),
+        ("?target=", {0, 1, 2, 3}),
+    ],
+)
+def test_calls_and_sums_can_be_narrowed_to_a_model_as_it_is_called(
+    people: People, served: list[CallRecord], query: str, numbers: set[int]
+) -> None:
+    client = session(people.owner)
+    assert set(listed(client, query)) == {served[number].id for number in numbers}
+    if query != "?target=":
+        assert summed(client, query)["total"]["calls"] == len(numbers)
+
+
+def test_a_tilde_in_a_name_of_a_known_factory_is_a_part_of_it(people: People) -> None:
+    LLMFactory.objects.create(name="Known")
+    call = make_call(tenant_id=people.tenant.pk, tenant_llm_id=7, factory="Known", llm_name="a~b")
+    ledger.ingest([call])
+    assert listed(session(people.owner), "?target=a~b@Known") == [call.id]
 
 
 # --- What they come to ----------------------------------------------------------------------------------------------

@@ -242,3 +242,101 @@ def test_a_forked_child_keeps_nobody_from_adopting_what_its_parent_left(tmp_path
         assert Spool(tmp_path).adopt() == 1
     finally:
         os.kill(child_pid, 9)
+
+
+# --- What others carry ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_handed_over_waits_until_another_has_delivered_it(spool: Spool) -> None:
+    calls = [make_call() for _ in range(3)]
+    for call in calls:
+        spool.append(call)
+    waiting = spool.backlog_bytes
+    spool.hand_over()
+    assert spool.has_handed_over
+    assert spool.backlog_bytes == waiting
+    assert spool.oldest_s > 0
+    book, other = Book(), Spool(spool.directory)
+    deliver(other, book)
+    assert list(book.calls.values()) == calls
+    spool.hand_over()
+    assert (spool.has_handed_over, spool.backlog_bytes, spool.oldest_s) == (False, 0, 0.0)
+    spool.close()
+    assert files(spool.directory) == []
+
+
+def test_files_grow_instead_of_their_number_as_long_as_nobody_carries(spool: Spool) -> None:
+    calls = [make_call() for _ in range(10)]
+    for call in calls:
+        spool.append(call)
+        spool.hand_over()
+    assert len(files(spool.directory)) == 2
+    other, book = Spool(spool.directory), Book()
+    deliver(other, book)
+    assert len(book.calls) == 1
+    spool.hand_over()
+    deliver(other, book)
+    assert list(book.calls.values()) == calls
+
+
+def test_everything_is_handed_over_at_the_end(spool: Spool) -> None:
+    for _ in range(2):
+        spool.append(make_call())
+        spool.hand_over(everything=True)
+    book = Book()
+    deliver(Spool(spool.directory), book)
+    assert len(book.calls) == 2
+
+
+def test_what_was_handed_over_in_vain_is_taken_back_and_counted_once(spool: Spool) -> None:
+    first, second, third = make_call(), make_call(), make_call()
+    spool.append(first)
+    spool.hand_over()
+    other, book = Spool(spool.directory), Book()
+    deliver(other, book)  # and dies: nobody has looked what it delivered
+    spool.append(second)
+    spool.hand_over()
+    spool.append(third)
+    deliver(spool, book)
+    assert list(book.calls.values()) == [first, second, third]
+    assert (spool.has_handed_over, spool.backlog_bytes, spool.oldest_s) == (False, 0, 0.0)
+
+
+def test_what_others_do_not_deliver_fills_the_spool(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, max_bytes=20 * LINE_BYTES)
+    while spool.has_room:
+        spool.append(make_call())
+        spool.hand_over()
+    with pytest.raises(SpoolFull, match="waiting"):
+        for _ in range(5):
+            spool.append(make_call())
+    spool.hand_over(everything=True)
+    deliver(Spool(tmp_path), Book())
+    spool.hand_over()
+    assert spool.has_room
+    assert spool.backlog_bytes == 0
+
+
+def dead_pid() -> int:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
+def test_what_the_dead_left_counts_until_another_has_delivered_it(spool: Spool) -> None:
+    line = make_call().to_line()
+    leave(spool.directory, line, f"0-{dead_pid()}-left")
+    leave(spool.directory, line, "again")
+    leave(spool.directory, line, f"0-{os.getpid()}-of-a-process-that-lives")
+    spool.append(make_call())
+    before = spool.backlog_bytes
+    for _ in range(2):
+        spool.count_left()
+        assert spool.backlog_bytes == before + 2 * len(line)
+    spool.hand_over(everything=True)
+    book = Book()
+    deliver(Spool(spool.directory), book)
+    spool.hand_over()
+    assert (spool.backlog_bytes, spool.oldest_s, len(book.calls)) == (0, 0.0, 2)

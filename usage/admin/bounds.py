@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from core.admin import (
     AutocompleteSelectFilter,
@@ -22,8 +23,8 @@ from core.admin import (
     display,
     object_action,
 )
-from providers.models import INVALID, VALID
 from tenants.admin.common import Switched
+from usage.admin.records import money
 from usage.models import Budget, BudgetAlert, RateLimit
 from usage.models.limits import AMOUNTS
 from usage.services import alerts, budgets, limits, standing
@@ -66,14 +67,6 @@ class BoundAdmin(Switched, ModelAdmin):
     @display(description="set by", ordering="set_by_staff", label={"staff": "info", "tenant": ""})
     def set_by(self, row: Any) -> str:
         return "staff" if row.set_by_staff else "tenant"
-
-    @object_action(label="Enable", icon="toggle_on", permission="operate", when=lambda row: row.status != VALID)
-    def switch_on(self, request: HttpRequest, row: Any) -> None:
-        self.switch(request, [row], VALID)
-
-    @object_action(label="Disable", icon="toggle_off", permission="operate", when=lambda row: row.status == VALID)
-    def switch_off(self, request: HttpRequest, row: Any) -> None:
-        self.switch(request, [row], INVALID)
 
 
 @admin.register(RateLimit)
@@ -187,7 +180,9 @@ class BudgetAdmin(BoundAdmin):
         percent = int(row.stood.spent * 100 / row.amount)
         reached = next((each for each in alerts.THRESHOLDS if percent >= each), 0)
         kind = {100: "danger", 80: "warning", 50: "info"}.get(reached, "")
-        return badge(f"{percent:,} %", kind, f"{row.stood.spent:,f} USD")
+        return format_html(
+            "{} {} USD", badge(f"{percent:,} %", kind, f"{row.stood.spent:,f} USD"), money(row.stood.spent)
+        )
 
     @display(description="set aside (USD)")
     def reserved_label(self, row: Any) -> str:
@@ -200,10 +195,10 @@ class BudgetAdmin(BoundAdmin):
     @display(description="now")
     def stands(self, row: Budget) -> str:
         now = standing.of_budgets([row])[row.pk]
-        aside = "an unknown amount" if now.reserved is None else f"{now.reserved:,f} USD"
+        aside = "an unknown amount" if now.reserved is None else f"{money(now.reserved)} USD"
         return (
-            f"{now.spent:,f} USD spent and {aside} set aside for running calls since {now.starts_at:%Y-%m-%d}; "
-            f"{now.left:,f} USD left until {now.resets_at:%Y-%m-%d %H:%M} UTC"
+            f"{money(now.spent)} USD spent and {aside} set aside for running calls since {now.starts_at:%Y-%m-%d}; "
+            f"{money(now.left)} USD left until {now.resets_at:%Y-%m-%d %H:%M} UTC"
         )
 
     @object_action(

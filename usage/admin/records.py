@@ -61,14 +61,13 @@ class TokenFilter(TextFilter):
 
 
 class ModelFilter(TextFilter):
-    """By its exact name, `gpt-4o` or `gpt-4o@OpenAI`."""
+    """By its exact name: `gpt-4o`, `gpt-4o@OpenAI` or `ollama~llama3.2:3b`."""
 
     title = "model (exact name)"
     parameter_name = "model"
 
     def wanted(self) -> dict[str, str]:
-        name, at, factory = (self.value() or "").strip().replace("\0", "").rpartition("@")
-        return {"llm_name": name, "factory": factory} if at else {"llm_name": factory}
+        return reports.columns_of((self.value() or "").strip().replace("\0", ""))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{name: value for name, value in self.wanted().items() if value})
@@ -141,7 +140,7 @@ class Booked(ReadOnly):
 
     @display(description="model", ordering="llm_name")
     def model_name(self, row: Any) -> str:
-        return f"{row.llm_name}@{row.factory}" if row.llm_name else "–"
+        return row.target or "–"
 
     @display(description="cost in USD", ordering="cost")
     def price(self, row: Any) -> str:

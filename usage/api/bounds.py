@@ -41,7 +41,7 @@ class UsedSerializer(serializers.Serializer):
 
 class RateLimitSerializer(serializers.ModelSerializer):
     token = serializers.CharField(source="token_id", allow_null=True, help_text=WHOM)
-    model = serializers.CharField(help_text="name@factory; empty: all models together.")
+    model = serializers.CharField(help_text="name@factory or service~model; empty: all models together.")
     set_by_staff = serializers.BooleanField(help_text=CEILING)
     used = serializers.SerializerMethodField()
 
@@ -108,7 +108,10 @@ class RateLimitChange(StrictSerializer):
 class NewRateLimit(RateLimitChange):
     token = serializers.CharField(required=False, allow_null=True, max_length=ID_LENGTH, help_text=WHOM)
     model = serializers.CharField(
-        required=False, allow_blank=True, max_length=MODEL_LENGTH, help_text="One of the tenant's, as name@factory."
+        required=False,
+        allow_blank=True,
+        max_length=MODEL_LENGTH,
+        help_text="One that the tenant may call, as name@factory or service~model.",
     )
 
     def get_fields(self) -> dict[str, serializers.Field]:
@@ -147,7 +150,7 @@ class BoundFilter(filters.FilterSet):
 
 
 class RateLimitFilter(BoundFilter):
-    model = filters.CharFilter(help_text="name@factory.")
+    model = filters.CharFilter(help_text="name@factory or service~model.")
 
 
 class BudgetFilter(BoundFilter):

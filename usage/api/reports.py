@@ -29,7 +29,8 @@ class UsageRecordFilter(filters.FilterSet):
     started_after = MomentFilter(field_name="started_at", lookup_expr="gte")
     started_before = MomentFilter(field_name="started_at", lookup_expr="lt")
     token = filters.UUIDFilter(field_name="token_id", help_text="The token's id.")
-    factory = filters.CharFilter(help_text="The factory's exact name.")
+    target = filters.CharFilter(help_text="A model: name@factory or service~model.")
+    factory = filters.CharFilter(help_text="The factory's exact name, or the service's.")
     llm_name = filters.CharFilter(help_text="The model's exact name.")
     operation = filters.CharFilter(help_text="For instance chat.")
     outcome = filters.ChoiceFilter(choices=OUTCOME_CHOICES)
@@ -43,14 +44,15 @@ class UsageRecordFilter(filters.FilterSet):
             queryset = self.filters[name].filter(queryset, given[name])
         if given["request_id"]:
             queryset = reports.of_request(queryset, given["request_id"])
-        token = given["token"].hex if given["token"] else None
+        wanted = {name: given[name] for name in ("factory", "llm_name", "operation", "outcome")}
+        wanted["token_id"] = given["token"].hex if given["token"] else None
+        if target := given["target"]:
+            queryset = queryset.filter(**reports.columns_of(target))
+            wanted = {**reports.columns_of(target), **{name: value for name, value in wanted.items() if value}}
         return reports.narrowed(
             queryset,
             reports.daily(self.request.auth),
-            wanted={
-                "token_id": token,
-                **{name: given[name] for name in ("factory", "llm_name", "operation", "outcome")},
-            },
+            wanted=wanted,
             unpriced=given["unpriced"],
             estimated=given["estimated"],
         )
@@ -77,6 +79,7 @@ class UsageSummaryViewSet(Resource):
     queryset = UsageDaily.objects.none()
     pagination_class = None
     filter_backends = ()
+    list_query = tuple(SummaryQuery().fields)
 
     @extend_schema(
         parameters=[SummaryQuery],
@@ -95,6 +98,8 @@ class UsageSummaryViewSet(Resource):
             **{name: asked.get(name) for name in ("factory", "llm_name", "operation")},
         }
         rows = rows.filter(**{name: value for name, value in chosen.items() if value is not None})
+        if target := asked.get("target"):
+            rows = rows.filter(**reports.columns_of(target))
         report = reports.summary(rows, first=first, last=last, group_by=asked["group_by"])
         if asked["as"] == "json":
             return Response(reports.as_json(report))

@@ -45,8 +45,12 @@ class CallAttemptSerializer(serializers.Serializer):
 class UsageRecordSerializer(serializers.ModelSerializer):
     id = serializers.CharField()
     model = serializers.CharField(help_text="As the caller named it.")
+    factory = serializers.CharField(help_text="The model's factory, or service.")
     llm_name = serializers.CharField(help_text="The model that answered, or was tried last.")
-    tenant_model = serializers.CharField(source="tenant_llm_id", allow_null=True, help_text="Its id.")
+    target = serializers.CharField(help_text="The same as it is called: name@factory or service~model.")
+    tenant_model = serializers.CharField(
+        source="tenant_llm_id", allow_null=True, help_text="Its id; null for a service's model."
+    )
     token = serializers.CharField(source="token_id", allow_null=True, help_text="Its id; null: called from Python.")
     outcome = serializers.ChoiceField(OUTCOME_CHOICES)
     usage = UsageCountsSerializer(source="*")
@@ -56,7 +60,8 @@ class UsageRecordSerializer(serializers.ModelSerializer):
     class Meta:
         model = UsageRecord
         fields = (
-            "id", "started_at", "operation", "model", "route", "factory", "llm_name", "tenant_model", "token",
+            "id", "started_at", "operation", "model", "route", "factory", "llm_name", "target", "tenant_model",
+            "token",
             "end_user", "stream", "outcome", "status", "error_code", "latency_ms", "first_token_ms", "usage", "cost",
             "attempts", "request_id",
         )  # fmt: skip
@@ -79,6 +84,7 @@ class UsageLineSerializer(UsageSumsSerializer):
     day = serializers.DateField(required=False)
     factory = serializers.CharField(required=False)
     llm_name = serializers.CharField(required=False)
+    target = serializers.CharField(required=False, help_text="The model as it is called: name@factory, service~model.")
     token_id = serializers.CharField(required=False, help_text="Empty: called from Python.")
     token_name = serializers.CharField(required=False, help_text="Empty: there is no such token any more.")
     operation = serializers.CharField(required=False)
@@ -103,7 +109,10 @@ class SummaryQuery(serializers.Serializer):
 
     group_by = serializers.CharField(default="day", help_text=f"One or several of {', '.join(GROUPS)}; with commas.")
     token = serializers.CharField(required=False, max_length=32, help_text="The token's id.")
-    factory = serializers.CharField(required=False, max_length=128, help_text="The factory's exact name.")
+    target = serializers.CharField(required=False, max_length=289, help_text="A model: name@factory or service~model.")
+    factory = serializers.CharField(
+        required=False, max_length=128, help_text="The factory's exact name, or the service's."
+    )
     llm_name = serializers.CharField(required=False, max_length=160, help_text="The model's exact name.")
     operation = serializers.CharField(required=False, max_length=32)
 

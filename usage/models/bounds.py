@@ -51,3 +51,13 @@ class Bound(models.Model):
 
     class Meta:
         abstract = True
+
+
+def once(name: str, scope: str, *fields: str, condition: Q) -> models.UniqueConstraint:
+    """One bound of a scope, which `fields` tell apart; staff's and the tenant's own are two."""
+    return models.UniqueConstraint(
+        fields=[*fields, "set_by_staff"],
+        condition=condition,
+        name=name,
+        violation_error_message=f"There is a {scope} already: change that one.",
+    )

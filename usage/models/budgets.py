@@ -10,10 +10,11 @@ from django.db.models import Q
 
 from providers.models import LLMFactory
 from usage.admission import MAX_UNITS, UNITS_PER_USD
-from usage.models.bounds import Bound, BoundQuerySet
+from usage.models.bounds import Bound, BoundQuerySet, once
 from usage.models.fields import MoneyField
 
 MAX_AMOUNT = Decimal(MAX_UNITS // UNITS_PER_USD)
+_SCOPE = "budget of this scope and period"
 
 
 class BudgetPeriod(models.TextChoices):
@@ -49,24 +50,9 @@ class Budget(Bound):
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["tenant", "period", "set_by_staff"],
-                condition=Q(token=None, factory=None),
-                name="budget_of_tenant_once",
-                violation_error_message="There is a budget of this scope and period already: change that one.",
-            ),
-            models.UniqueConstraint(
-                fields=["token", "period", "set_by_staff"],
-                condition=Q(token__isnull=False),
-                name="budget_of_token_once",
-                violation_error_message="There is a budget of this scope and period already: change that one.",
-            ),
-            models.UniqueConstraint(
-                fields=["tenant", "factory", "period", "set_by_staff"],
-                condition=Q(factory__isnull=False),
-                name="budget_of_factory_once",
-                violation_error_message="There is a budget of this scope and period already: change that one.",
-            ),
+            once("budget_of_tenant_once", _SCOPE, "tenant", "period", condition=Q(token=None, factory=None)),
+            once("budget_of_token_once", _SCOPE, "token", "period", condition=Q(token__isnull=False)),
+            once("budget_of_factory_once", _SCOPE, "tenant", "factory", "period", condition=Q(factory__isnull=False)),
             models.CheckConstraint(
                 condition=Q(token=None) | Q(factory=None),
                 name="budget_of_a_token_or_a_factory",

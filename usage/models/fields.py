@@ -37,6 +37,16 @@ def from_units(units: int) -> Decimal:
     return Decimal(units).scaleb(-SCALE)
 
 
+class MoneyInput(forms.DecimalField):
+    """USD as people write it: without the zeros that the column keeps."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return format(value.normalize(), "f") if isinstance(value, Decimal) and value.is_finite() else value
+
+    def widget_attrs(self, widget: Any) -> dict[str, Any]:
+        return {**super().widget_attrs(widget), "step": "any"}
+
+
 class MoneyField(_MoneyBase):
     """USD as a Decimal; in the database a 64-bit number of MONEY_STEP.
 
@@ -68,9 +78,7 @@ class MoneyField(_MoneyBase):
         return "" if value is None else format(value, "f")
 
     def formfield(self, *args: Any, **kwargs: Any) -> Any:
-        return super().formfield(
-            **{"form_class": forms.DecimalField, "decimal_places": SCALE, "max_digits": 19, **kwargs}
-        )
+        return super().formfield(**{"form_class": MoneyInput, "decimal_places": SCALE, "max_digits": 19, **kwargs})
 
 
 class IdField(_IdBase):

@@ -8,20 +8,23 @@ from django.db import models
 from django.db.models import Q
 
 from usage.admission import MAX_AMOUNT
-from usage.models.bounds import Bound, BoundQuerySet
+from usage.models.bounds import Bound, BoundQuerySet, once
 
-MODEL_LENGTH = 160 + 1 + 128  # name@factory
+MODEL_LENGTH = 160 + 1 + 128  # name@factory; service~model is shorter
+_SCOPE = "limit of this scope"
 AMOUNTS = ("requests_per_minute", "tokens_per_minute", "parallel")
 
 
 class RateLimit(Bound):
-    """Bounds a tenant, one of its tokens, one model (`name@factory`), or a token's use of a model; empty is no limit.
+    """Bounds a tenant, one of its tokens, one model (as it is called), or a token's use of a model; empty is no limit.
 
     A call is bound by all that apply to it.
     """
 
     model = models.CharField(
-        max_length=MODEL_LENGTH, blank=True, help_text="name@factory. Empty: calls of all models together."
+        max_length=MODEL_LENGTH,
+        blank=True,
+        help_text="name@factory or service~model. Empty: calls of all models together.",
     )
     requests_per_minute = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: no limit.")
     tokens_per_minute = models.PositiveBigIntegerField(
@@ -36,18 +39,8 @@ class RateLimit(Bound):
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["tenant", "model", "set_by_staff"],
-                condition=Q(token=None),
-                name="limit_of_tenant_once",
-                violation_error_message="There is a limit of this scope already: change that one.",
-            ),
-            models.UniqueConstraint(
-                fields=["token", "model", "set_by_staff"],
-                condition=Q(token__isnull=False),
-                name="limit_of_token_once",
-                violation_error_message="There is a limit of this scope already: change that one.",
-            ),
+            once("limit_of_tenant_once", _SCOPE, "tenant", "model", condition=Q(token=None)),
+            once("limit_of_token_once", _SCOPE, "token", "model", condition=Q(token__isnull=False)),
             models.CheckConstraint(
                 condition=Q(requests_per_minute__isnull=False)
                 | Q(tokens_per_minute__isnull=False)

@@ -12,7 +12,7 @@ from django.db.models import Q, Sum
 
 from core.ids import ID_LENGTH
 from usage.models.fields import IdField, MoneyField
-from usage.records import COUNTS, Outcome
+from usage.records import COUNTS, Outcome, called
 
 OUTCOME_CHOICES = [(outcome.value, outcome.value.replace("_", " ")) for outcome in Outcome]
 
@@ -90,6 +90,11 @@ class UsageRecord(models.Model):
         return str(self.id)
 
     @property
+    def target(self) -> str:
+        """The model that answered, or was tried last, as it is called."""
+        return called(self.factory, self.llm_name, of_service=not self.tenant_llm_id)
+
+    @property
     def prompt_tokens(self) -> int | None:
         """All tokens that went in; None if unknown."""
         return _sum((self.input_tokens, self.cached_input_tokens, self.cache_write_tokens, self.audio_input_tokens))
@@ -160,7 +165,12 @@ class UsageDaily(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.day}: {self.llm_name}@{self.factory}"
+        return f"{self.day}: {self.target}"
+
+    @property
+    def target(self) -> str:
+        """The model as it is called."""
+        return called(self.factory, self.llm_name, of_service=not self.tenant_llm_id)
 
 
 DIMENSIONS = ("tenant_id", "day", "token_id", "tenant_llm_id", "factory", "llm_name", "operation")

@@ -18,7 +18,7 @@ from core.errors import InvalidInput
 from tenants.models import TenantLLM
 from usage.models import UsageDaily, UsageRecord
 from usage.models.records import DIMENSIONS, MEASURES
-from usage.records import COUNTS, TOKENS, Outcome
+from usage.records import COUNTS, TOKENS, Outcome, called
 from usage.services import ledger, retention
 
 logger = structlog.get_logger(__name__)
@@ -93,7 +93,8 @@ def _check_day(day: date, report: Report, repair: bool) -> None:
             has, should = booked.get(key, {}), recomputed.get(key, {})
             if has == should:
                 continue
-            what = f"{day}, tenant {key[0]}, token {key[1] or '–'}, {key[4]}@{key[3]}, {key[5]}"
+            model = called(key[3], key[4], of_service=not key[2])
+            what = f"{day}, tenant {key[0]}, token {key[1] or '–'}, {model}, {key[5]}"
             report.differences.append(Difference(what, (day, *key), *_unlike(has, should)))
             if repair:
                 row = dict(zip(_RECORD_DIMENSIONS, key, strict=True))

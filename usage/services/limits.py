@@ -11,6 +11,7 @@ from core import audit
 from core.audit import Actor
 from core.errors import Conflict, InvalidInput
 from providers.services.statuses import check_status
+from runtimes.models import ServiceModel
 from tenants.models import ApiToken, Tenant, TenantLLM
 from tenants.services import routing
 from usage.admission import MAX_AMOUNT, BudgetOf, Limit, LimitKind, LimitLine, Lines, applying
@@ -50,7 +51,8 @@ def create(
     actor: Actor,
     **amounts: Unpack[Amounts],
 ) -> RateLimit:
-    """A new limit: of the tenant, a token, a model (`name@factory`), or a token's use of a model.
+    """A new limit: of the tenant, a token, a model (`name@factory` or `service~name`), or a token's use
+    of a model.
 
     Raises InvalidInput, NotFound, or Conflict if there is one of this scope.
     """
@@ -116,12 +118,17 @@ def _checked_model(tenant: Tenant, name: str) -> str:
     llm_name, at, factory = name.rpartition("@")
     if not name:
         return ""
+    service, tilde, served = name.partition("~")
     rows = TenantLLM.objects.for_tenant(tenant).saved()
-    if "\0" in name or not at or not rows.filter(llm_name=llm_name, factory__name=factory).exists():
-        raise InvalidInput(
-            "The tenant has no such model.", fields={"model": ["A model of the tenant, as name@factory."]}
-        )
-    return name
+    if "\0" not in name and at and rows.filter(llm_name=llm_name, factory__name=factory).exists():
+        return name
+    services = ServiceModel.objects.for_tenant(tenant.pk)
+    if "\0" not in name and tilde and services.filter(service__name=service, name=served).exists():
+        return name
+    raise InvalidInput(
+        "The tenant has no such model.",
+        fields={"model": ["A model of the tenant, as name@factory, or of a service, as service~name."]},
+    )
 
 
 def _record(action: str, row: RateLimit, actor: Actor, **detail: Any) -> None:

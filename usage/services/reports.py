@@ -13,16 +13,17 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Max, Min, Q, QuerySet, Sum
+from django.db.models import BooleanField, Case, Max, Min, Q, QuerySet, Sum, When
 
 from core.clock import now
 from core.ids import time_of
 from core.principal import Principal
+from providers.models import LLMFactory
 from tenants.models import ApiToken
 from usage.models import UsageDaily, UsageRecord
 from usage.models.records import MEASURES, UsageDailyQuerySet, UsageRecordQuerySet
 from usage.pricing import MONEY_STEP
-from usage.records import TOKENS, Outcome
+from usage.records import TOKENS, Outcome, called
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "day": ("day",),
@@ -36,6 +37,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 MAX_LINES = 5000
 _PROMPT, _COMPLETION = TOKENS[:4], TOKENS[4:]
 _FEW_MODELS = 20
+_OF_SERVICE = Case(When(tenant_llm_id=0, then=True), default=False, output_field=BooleanField())
 _UNPRICED = Q(cost=None) & ~Q(outcome=Outcome.ERROR.value)
 SUMS = (
     *("calls", "errors", "estimated", "unpriced", "prompt_tokens", "completion_tokens", "total_tokens"),
@@ -78,8 +80,14 @@ def summary(rows: UsageDailyQuerySet, *, first: date, last: date, group_by: Sequ
     columns = [column for group in group_by for column in GROUPS[group]]
     sums = {f"sum_{name}": Sum(name) for name in MEASURES}
     order = ["day"] * ("day" in group_by) + ["-sum_cost", "-sum_calls", *(name for name in columns if name != "day")]
-    found = list(rows.values(*columns).annotate(**sums).order_by(*order)[: MAX_LINES + 1]) if columns else []
+    if "model" in group_by:  # a service may be called like a factory
+        columns.append("of_service")
+    grouped = rows.annotate(of_service=_OF_SERVICE).values(*columns).annotate(**sums).order_by(*order)
+    found = list(grouped[: MAX_LINES + 1]) if columns else []
     lines = [{**{name: row[name] for name in columns}, **_sums(row)} for row in found[:MAX_LINES]]
+    if "model" in group_by:
+        for line in lines:
+            line["target"] = called(line["factory"], line["llm_name"], of_service=line.pop("of_service"))
     if "token" in group_by:
         _name_tokens(lines)
     total = _sums({f"sum_{name}": value for name, value in rows.totals().items()})
@@ -101,8 +109,7 @@ def as_json(report: Summary) -> dict[str, Any]:
 def as_csv(report: Summary) -> str:
     """The lines of a report for a spreadsheet. What people have named is text there, and never a formula."""
     columns = [column for group in report.group_by for column in GROUPS[group]]
-    if "token" in report.group_by:
-        columns.append("token_name")
+    columns += [name for group, name in (("model", "target"), ("token", "token_name")) if group in report.group_by]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([*columns, *SUMS])
@@ -147,6 +154,15 @@ def narrowed(
         if len(models) <= _FEW_MODELS and 0 not in models:
             rows = rows.filter(tenant_llm_id__in=list(models))
     return rows
+
+
+def columns_of(target: str) -> dict[str, str]:
+    """What the rows of a model have in their columns; it is named as it is called, or by its own name alone."""
+    llm_name, at, factory = target.rpartition("@")
+    service, tilde, served = target.partition("~")
+    if tilde and not (at and LLMFactory.objects.filter(name=factory).exists()):
+        return {"llm_name": served, "factory": service}
+    return {"llm_name": llm_name, "factory": factory} if at else {"llm_name": target}
 
 
 def of_request(rows: QuerySet[UsageRecord], request_id: str) -> QuerySet[UsageRecord]:

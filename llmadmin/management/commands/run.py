@@ -1,4 +1,4 @@
-"""`manage.py run`: prepares what is not prepared, then runs web, worker and scheduler until Ctrl-C."""
+"""`manage.py run`: prepares what is not prepared, then runs web, workers and scheduler until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKLOG = 2048
 
 
 class Command(BaseCommand):
-    help = "Prepare the installation (once), then run web, worker and scheduler in the foreground."
+    help = "Prepare the installation (once), then run web, workers and scheduler in the foreground."
 
     def handle(self, *args: Any, **options: Any) -> None:
         lock = self._only_one()
@@ -94,24 +94,14 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def programs(descriptor: int) -> list[dict[str, Any]]:
-    """What the supervisor runs: worker and scheduler first, and web when jobs can be done."""
-    from jobs.tasks import READY_FILE
+    """What the supervisor runs: workers and scheduler first, and web when jobs can be done."""
     from llmadmin.web import LISTEN_FD
 
-    ready = str(settings.DATA_DIR / "worker.ready")
-    quiet = "ignore:You're running the worker with superuser privileges"  # usual in a container; nothing is pickled
-    worker = [sys.executable, "-W", quiet, "-m", "celery", "--quiet", "--app", "llmadmin", "worker"]
-    worker += ["--concurrency", str(settings.WORKER_CONCURRENCY), "--loglevel", settings.LOG_LEVEL]
-    worker += ["--without-gossip", "--without-mingle"]
+    *quick, models = settings.JOB_QUEUES  # what takes hours has a worker of its own: it never keeps the rest waiting
     workers = settings.WEB_WORKERS
     return [
-        {
-            "name": "worker",
-            "argv": worker,
-            "stage": 1,
-            "env": {READY_FILE: ready},
-            "ready_file": ready,
-        },
+        worker("worker", quick, settings.WORKER_CONCURRENCY),
+        worker("models-worker", [models], settings.MODEL_WORKER_CONCURRENCY),
         {"name": "scheduler", "argv": [sys.executable, "-m", "llmadmin.scheduler"], "stage": 1},
         *(
             {
@@ -124,6 +114,18 @@ def programs(descriptor: int) -> list[dict[str, Any]]:
             for number in range(1, workers + 1)
         ),
     ]
+
+
+def worker(name: str, queues: list[str], concurrency: int) -> dict[str, Any]:
+    """A Celery worker that serves these queues, ready when it takes messages."""
+    from jobs.tasks import READY_FILE
+
+    ready = str(settings.DATA_DIR / f"{name}.ready")
+    quiet = "ignore:You're running the worker with superuser privileges"  # usual in a container; nothing is pickled
+    argv = [sys.executable, "-W", quiet, "-m", "celery", "--quiet", "--app", "llmadmin", "worker"]
+    argv += ["--hostname", f"{name}@%h", "--queues", ",".join(queues), "--concurrency", str(concurrency)]
+    argv += ["--loglevel", settings.LOG_LEVEL, "--without-gossip", "--without-mingle"]
+    return {"name": name, "argv": argv, "stage": 1, "env": {READY_FILE: ready}, "ready_file": ready}
 
 
 def banner(first: FirstRun | None) -> str:
@@ -144,7 +146,7 @@ def banner(first: FirstRun | None) -> str:
             f"    password     {first.admin_password}",
             f"    tenant       {first.tenant_id}",
             f"    API token    {first.api_token}",
-            f"  They are also in {_short(first_run_file())}",
+            f"  They are also in {_short(first_run_file())}: delete it once you have read it.",
         ]
     elif first_run_file().exists():
         lines.append(f"    logins       {_short(first_run_file())}")

@@ -18,7 +18,7 @@ from providers.wire import ChatReply
 
 # What an answer's usage may hold that is of interest.
 _INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-COUNTS = (*_INPUT, "output_tokens", "output_tokens_details")
+COUNTS = (*_INPUT, "output_tokens", "output_tokens_details", "service_tier")
 _FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -46,6 +46,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> ChatReply:
         model=text(data, "model"),
         choices=[completions.choice(0, message, finish_reason(reason, called="tool_calls" in message))],
         usage=usage(data.get("usage")),
+        service_tier=service_tier(data.get("usage")),
     )
 
 
@@ -85,6 +86,12 @@ def finish_reason(reason: Any, *, called: bool) -> str:
 def refusal(details: Any) -> str:
     """Why the model refused, in its vendor's words if there are any."""
     return text(details, "explanation") or "The model refused to answer."
+
+
+def service_tier(data: Any) -> str:
+    """The tier that the call was served at, in OpenAI's words; "" if it is not said."""
+    said = text(data, "service_tier")
+    return "default" if said == "standard" else said
 
 
 def usage(data: Any) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from providers.dialects import completions
 from providers.dialects.anthropic import errors
-from providers.dialects.anthropic.reply import COUNTS, finish_reason, refusal, usage
+from providers.dialects.anthropic.reply import COUNTS, finish_reason, refusal, service_tier, usage
 from providers.dialects.anthropic.request import JSON_TOOL
 from providers.dialects.completions import text
 from providers.dialects.sse import MAX_EVENT_BYTES
@@ -52,7 +52,9 @@ class MessageDecoder(JSONEventDecoder):
             case "message_stop":
                 self.finished = True
                 counted = usage(self._usage)
-                return [] if counted is None else [completions.usage_chunk(self._of, counted)]
+                return (
+                    [] if counted is None else [completions.usage_chunk(self._of, counted, service_tier(self._usage))]
+                )
         return []
 
     def _start(self, message: Any) -> Chunks:

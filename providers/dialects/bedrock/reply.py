@@ -42,6 +42,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> ChatReply:
         model="",
         choices=[completions.choice(0, said, reason)],
         usage=usage(data.get("usage")),
+        service_tier=completions.text(data.get("serviceTier"), "type"),
     )
 
 

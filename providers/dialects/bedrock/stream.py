@@ -55,7 +55,8 @@ class ConverseDecoder(JSONEventDecoder):
             case "metadata":
                 self.finished = self._stopped
                 counted = usage(data.get("usage"))
-                return [] if counted is None else [completions.usage_chunk(self._of, counted)]
+                tier = completions.text(data.get("serviceTier"), "type")
+                return [] if counted is None else [completions.usage_chunk(self._of, counted, tier)]
         return []
 
     def last(self) -> Chunks:

@@ -138,4 +138,5 @@ def parse(headers: Mapping[str, str], body: bytes) -> ChatReply:
         model=completions.text(data, "modelVersion"),
         choices=[reply.choice(position, entry, identity) for position, entry in enumerate(candidates)],
         usage=reply.usage(data.get("usageMetadata")),
+        service_tier=reply.service_tier(data.get("usageMetadata")),
     )

@@ -26,6 +26,11 @@ _FAILED = frozenset(
     {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE"}
     | {"MALFORMED_RESPONSE", "OTHER"}
 )
+_TIERS = {"standard": "default", "priority": "priority", "flex": "flex"} | {
+    "ON_DEMAND": "default",
+    "ON_DEMAND_PRIORITY": "priority",
+    "ON_DEMAND_FLEX": "flex",
+}
 
 
 class Candidate:
@@ -124,6 +129,15 @@ def check_prompt(data: Mapping[str, Any]) -> None:
             upstream_code=words(reason.lower(), 60),
             detail=said,
         )
+
+
+def service_tier(data: Any) -> str:
+    """The tier that the call was served at, in OpenAI's words; "" if it is not said, or has been paid for already.
+
+    Sources: https://googleapis.github.io/js-genai/release_docs/interfaces/types.UsageMetadata.html (`serviceTier` is of
+    the Gemini API alone), https://docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo (`trafficType`)
+    """
+    return _TIERS.get(text(data, "serviceTier").lower() or text(data, "trafficType"), "")
 
 
 def usage(data: Any) -> dict[str, Any] | None:

@@ -30,6 +30,7 @@ class ContentDecoder(JSONEventDecoder):
         self._of = {"id": "", "model": ""}
         self._candidates: dict[int, Candidate] = {}
         self._usage: dict[str, Any] | None = None
+        self._tier = ""
 
     def failure(self, data: bytes) -> UpstreamError:
         return errors.in_success(data)
@@ -39,6 +40,7 @@ class ContentDecoder(JSONEventDecoder):
         for name, field in (("id", "responseId"), ("model", "modelVersion")):
             self._of[name] = self._of[name] or text(event, field)
         self._usage = reply.usage(event.get("usageMetadata")) or self._usage
+        self._tier = reply.service_tier(event.get("usageMetadata")) or self._tier
         entries = event.get("candidates")
         chunks: Chunks = []
         for position, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -48,7 +50,7 @@ class ContentDecoder(JSONEventDecoder):
 
     def last(self) -> Chunks:
         self.finished = bool(self._candidates) and all(each.ended for each in self._candidates.values())
-        return [] if self._usage is None else [completions.usage_chunk(self._of, self._usage)]
+        return [] if self._usage is None else [completions.usage_chunk(self._of, self._usage, self._tier)]
 
     def _candidate(self, index: int) -> Candidate:
         if index not in self._candidates and len(self._candidates) >= MAX_CANDIDATES:

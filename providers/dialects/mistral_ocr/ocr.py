@@ -1,4 +1,4 @@
-"""OCR: a PDF or a picture in a data URL, pages of Markdown out. Source: https://docs.mistral.ai/api/endpoint/ocr"""
+"""OCR: a PDF or a picture, pages of Markdown out. Source: https://docs.mistral.ai/api/endpoint/ocr"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from providers.dialects.base import json_request
 from providers.dialects.bodies import load_object, unexpected
 from providers.dialects.completions import record, text
-from providers.dialects.documents import read_pages, read_request
+from providers.dialects.documents import read_pages, read_request, url_of
 from providers.dialects.failures import classify_body
 from providers.dialects.vocabulary import put_same
 from providers.target import Target
@@ -21,6 +21,12 @@ _NATIVE = (
 
 
 def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
+    """Bytes go as a data URL. A `document` is Mistral's own request already: it goes as it is, with all beside it."""
+    place = target.url_for(Operation.OCR, "/ocr")
+    if payload.get("document") is not None:
+        url_of(payload["document"])
+        named = {**payload, "model": target.upstream_model}
+        return json_request(place, target.quirks.apply_params(Operation.OCR, named))
     asked, upload = read_request(payload, target, _NATIVE, "mistral_ocr")
     url = f"data:{upload.media_type};base64,{upload.base64}"
     if upload.is_pdf:
@@ -29,7 +35,7 @@ def build(payload: Mapping[str, Any], target: Target) -> UpstreamRequest:
         document = {"type": "image_url", "image_url": url}
     body: dict[str, Any] = {"model": target.upstream_model, "document": document}
     put_same(body, asked, _NATIVE)
-    return json_request(target.url_for(Operation.OCR, "/ocr"), body)
+    return json_request(place, body)
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> Document:

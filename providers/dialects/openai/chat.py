@@ -42,28 +42,26 @@ def parse(headers: Mapping[str, str], body: bytes) -> ChatReply:
 
 
 def _completed(data: dict[str, Any]) -> ChatReply:
-    """The reply with the fields that OpenAI's types require; usage stays unknown where it is unknown."""
-    reply = {**data, "object": "chat.completion"}
+    """The same with the fields that OpenAI's types require; usage stays unknown where it is unknown."""
+    data["object"] = "chat.completion"
     for name in ("id", "model"):
-        if not isinstance(reply.get(name), str):
-            reply[name] = str(reply.get(name) or "")
-    if type(reply.get("created")) is not int:
-        reply["created"] = 0
-    if (counted := _usage(reply.pop("usage", None))) is not None:
-        reply["usage"] = counted
-    reply["choices"] = [_choice(position, choice) for position, choice in enumerate(data["choices"])]
-    return reply
+        if not isinstance(data.get(name), str):
+            data[name] = str(data.get(name) or "")
+    if type(data.get("created")) is not int:
+        data["created"] = 0
+    if (counted := _usage(data.pop("usage", None))) is not None:
+        data["usage"] = counted
+    for position, choice in enumerate(data["choices"]):
+        _complete(position, choice)
+    return data
 
 
-def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
-    index = choice.get("index")
-    return {
-        "logprobs": None,
-        **choice,
-        "index": index if type(index) is int else position,
-        "finish_reason": _finish(choice.get("finish_reason")),
-        "message": _message(choice["message"]),
-    }
+def _complete(position: int, choice: dict[str, Any]) -> None:
+    choice.setdefault("logprobs", None)
+    if type(choice.get("index")) is not int:
+        choice["index"] = position
+    choice["finish_reason"] = _finish(choice.get("finish_reason"))
+    choice["message"] = _message(choice["message"])
 
 
 def _finish(reason: Any) -> str:
@@ -75,7 +73,10 @@ def _finish(reason: Any) -> str:
 
 def _message(said: dict[str, Any]) -> dict[str, Any]:
     """The message of the assistant, whose calls have ids, and arguments as JSON, as OpenAI's have."""
-    message = {"content": None, "refusal": None, **_spoken(said), "role": "assistant"}
+    message = _spoken(said)
+    message.setdefault("content", None)
+    message.setdefault("refusal", None)
+    message["role"] = "assistant"
     if not isinstance(message["refusal"], str):
         message["refusal"] = None
     calls = message.pop("tool_calls", None)
@@ -121,7 +122,8 @@ def _call(place: int, call: dict[str, Any]) -> dict[str, Any]:
 
 def _usage(counted: Any) -> dict[str, Any] | None:
     """Usage as OpenAI counts it; None unless both sums are known."""
-    prompt, answer, total = (tokens(counted, f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    prompt, answer = tokens(counted, "prompt_tokens"), tokens(counted, "completion_tokens")
+    total = tokens(counted, "total_tokens")
     if prompt is None or answer is None:
         return None
     found = {**counted, "prompt_tokens": prompt, "completion_tokens": answer}

@@ -185,9 +185,8 @@ class UserViewSet(EnvelopeViewSet):
 
     def tenant_info(self, request: Request) -> Response:
         tenant = self.tenant()
-        info = {"tenant_id": tenant.pk, "name": tenant.name, "role": self.principal.role}
-        columns = {column: getattr(tenant, column) for column in bodies.COLUMNS}
-        return self.envelope.success({**info, **columns, "parser_ids": tenant.parser_ids})
+        about = {"tenant_id": tenant.pk, "name": tenant.name, "role": self.principal.role}
+        return self.envelope.success({**about, **info.default_models(tenant), "parser_ids": tenant.parser_ids})
 
     def set_tenant_info(self, request: Request) -> Response:
         tenant = self.tenant("write")

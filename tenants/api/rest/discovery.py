@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.drf import MAX_PAGE_SIZE, PAGE_SIZE, PROBLEM_JSON, StrictSerializer
+from core.drf import MAX_PAGE_SIZE, PAGE_SIZE, PROBLEM_JSON, StrictSerializer, refuse_unknown
 from core.openapi import ProblemSerializer
 from core.views import Resource
 from jobs.api.serializers import JobSerializer
@@ -142,6 +142,7 @@ class DiscoveryActions(Resource):
         """The last list as a difference: new, present, differs (other types than here), gone (used, but not listed)."""
         credential = access.credential(self.principal, pk)
         query = ListedQuery(data=request.query_params)
+        refuse_unknown(request, {*query.fields, *self.page_parameters()})
         query.is_valid(raise_exception=True)
         found = discovery.diff(credential)
         page = self.paginate_queryset(_narrowed(found.rows, **query.validated_data))

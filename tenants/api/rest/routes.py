@@ -16,6 +16,7 @@ from core.errors import NotFound
 from core.views import ReadOnlyResource, place
 from providers.fields import TYPE_CHOICES
 from providers.models import STATUS_CHOICES, VALID
+from runtimes.models import ServiceModel
 from tenants import access
 from tenants.models import OnError, Route, RouteTarget, Strategy
 from tenants.models.routes import MAX_POSITION, MAX_RETRIES, MAX_TIMEOUT_S, MAX_WEIGHT
@@ -23,20 +24,26 @@ from tenants.services import routes
 from tenants.services.route_plans import MAX_DESCRIPTION, MAX_NAME, MAX_TARGETS, RoutePlan, TargetPlan
 
 MAX_ID = 18  # digits that surely fit into a BigAutoField
+MAX_SERVED = 64 + 1 + 255  # of service~model
 
 
 # --- What is shown --------------------------------------------------------------------------------------------------
 
 
 class TargetSerializer(serializers.ModelSerializer):
-    tenant_model = serializers.CharField(source="tenant_llm_id", help_text="The tenant model's id.")
-    name = serializers.CharField(source="tenant_llm", help_text="llm_name@factory.")
+    tenant_model = serializers.CharField(
+        source="tenant_llm_id", allow_null=True, help_text="The tenant model's id; null for a service's model."
+    )
+    service_model = serializers.CharField(
+        allow_null=True, help_text="service~model; null for one of the tenant's own models."
+    )
+    name = serializers.CharField(source="model", help_text="llm_name@factory, or service~model.")
     only_on = serializers.ListField(child=serializers.ChoiceField(OnError.choices))
     usable = serializers.BooleanField(source="is_usable", help_text="Whether calls are sent to it now.")
 
     class Meta:
         model = RouteTarget
-        fields = ("tenant_model", "name", "position", "weight", "only_on", "status", "usable")
+        fields = ("tenant_model", "service_model", "name", "position", "weight", "only_on", "status", "usable")
         read_only_fields = fields
 
 
@@ -57,7 +64,12 @@ class RouteSerializer(serializers.ModelSerializer):
 
 
 class Target(StrictSerializer):
-    tenant_model = serializers.CharField(help_text="The id of one of the tenant's models; each once.")
+    tenant_model = serializers.CharField(
+        required=False, help_text="The id of one of the tenant's models; each once. Either this or service_model."
+    )
+    service_model = serializers.CharField(
+        required=False, max_length=MAX_SERVED, help_text="service~model, of a service that the tenant may use."
+    )
     position = serializers.IntegerField(
         min_value=1, max_value=MAX_POSITION, default=1, help_text="The lowest is tried first."
     )
@@ -71,6 +83,11 @@ class Target(StrictSerializer):
         help_text="Tried only after one of these failures; empty: always.",
     )
     status = serializers.ChoiceField(STATUS_CHOICES, default=VALID)
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        if ("tenant_model" in given) == ("service_model" in given):
+            raise serializers.ValidationError({"tenant_model": "Either this or service_model."})
+        return given
 
 
 class RouteChange(StrictSerializer):
@@ -111,12 +128,17 @@ class RouteFilter(filters.FilterSet):
     strategy = filters.ChoiceFilter(choices=Strategy.choices)
     status = filters.ChoiceFilter(choices=STATUS_CHOICES)
     tenant_model = filters.CharFilter(method="with_model", help_text="The id of a tenant model: the routes it is in.")
+    service_model = filters.CharFilter(method="with_served", help_text="service~model: the routes that it is in.")
     credential = filters.CharFilter(
         method="with_credential", help_text="A credential's id: the routes that lose targets if it is deleted."
     )
 
     def with_model(self, rows: QuerySet[Route], name: str, value: str) -> QuerySet[Route]:
         return rows.filter(targets__tenant_llm=_number(value)) if _is_number(value) else rows.none()
+
+    def with_served(self, rows: QuerySet[Route], name: str, value: str) -> QuerySet[Route]:
+        targets = RouteTarget.objects.filter(service_model__in=ServiceModel.objects.named([value]))
+        return rows.filter(pk__in=targets.values("route"))
 
     def with_credential(self, rows: QuerySet[Route], name: str, value: str) -> QuerySet[Route]:
         return rows.filter(pk__in=RouteTarget.objects.filter(tenant_llm__credential=value).values("route"))
@@ -126,7 +148,7 @@ class RouteFilter(filters.FilterSet):
 
 
 class RouteViewSet(ReadOnlyResource):
-    """The tenant's public names for models, and which of its models answer for each."""
+    """The tenant's public names for models, and which models answer for each."""
 
     queryset = Route.objects.none()
     serializer_class = RouteSerializer
@@ -135,13 +157,12 @@ class RouteViewSet(ReadOnlyResource):
     ordering_fields = ("name", "model_type", "created_at", "updated_at")
 
     def rows(self) -> QuerySet[Route]:
-        targets = RouteTarget.objects.select_related("tenant_llm__factory", "tenant_llm__credential", "tenant_llm__llm")
-        shown = targets.defer("tenant_llm__credential__secret", "tenant_llm__factory__logo")
-        return access.routes(self.principal).prefetch_related(Prefetch("targets", shown))
+        return access.routes(self.principal).prefetch_related(Prefetch("targets", RouteTarget.objects.shown()))
 
     @extend_schema(request=NewRoute, responses={201: RouteSerializer})
     def create(self, request: Request) -> Response:
-        """A new route. Its targets are models of the tenant that do its type; at least one has no only_on."""
+        """A new route. Its targets do its type, and are models of the tenant or of services that it may use; at least
+        one has no only_on."""
         tenant = access.tenant(self.principal, scope="write")
         plan = RoutePlan(**_planned(NewRoute.read(request.data)))
         route = routes.create(tenant=tenant, plan=plan, actor=self.principal.actor)
@@ -165,10 +186,12 @@ class RouteViewSet(ReadOnlyResource):
 def _planned(given: dict[str, Any]) -> dict[str, Any]:
     """A body as the fields of a RoutePlan; raises NotFound for a target's id that cannot be one."""
     if "targets" in given:
-        given["targets"] = [
-            TargetPlan(tenant_llm_id=_number(target.pop("tenant_model")), **target) for target in given["targets"]
-        ]
+        given["targets"] = [_target(**target) for target in given["targets"]]
     return given
+
+
+def _target(tenant_model: str | None = None, **target: Any) -> TargetPlan:
+    return TargetPlan(tenant_llm_id=None if tenant_model is None else _number(tenant_model), **target)
 
 
 def _is_number(text: str) -> bool:

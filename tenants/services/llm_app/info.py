@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from core.audit import Actor
-from tenants.models import Tenant
+from tenants.models import DEFAULT_MODEL_COLUMNS, Tenant
 from tenants.services import defaults, tenants
+
+
+def default_models(tenant: Tenant) -> dict[str, str]:
+    """The tenant's default models by column, as `list` names them."""
+    return {column: defaults.as_listed(getattr(tenant, column)) for column in DEFAULT_MODEL_COLUMNS.values()}
 
 
 @transaction.atomic

@@ -13,7 +13,9 @@ from django.db.models import Q, QuerySet
 from core.clock import epoch_ms
 from providers.llm_types import LLMType
 from providers.models import DEFAULT_MAX_TOKENS, LLM, VALID, Catalogued, LLMFactory
+from runtimes.models import ServiceModel
 from tenants.models import Tenant, TenantLLM
+from tenants.services import defaults
 
 ALWAYS_AVAILABLE = "flag-embedding"
 
@@ -57,7 +59,8 @@ def my_llms(tenant: Tenant, *, include_details: bool) -> dict[str, dict[str, Any
 def choices(tenant: Tenant, *, model_type: str = "") -> dict[str, list[dict[str, Any]]]:
     """The models that the tenant can choose from, by factory; `model_type` is a part of the type's name.
 
-    First those of the catalogue that it has enabled (and the built-in ones), then its own. Disabled ones are left out.
+    First those of the catalogue that it has enabled (and the built-in ones), then its own, then those of the services
+    that it may use: `name@service` is what they can be called by. Disabled ones are left out.
     """
     owned: dict[tuple[int, str], list[TenantLLM]] = defaultdict(list)
     for row in _rows(tenant):
@@ -80,6 +83,10 @@ def choices(tenant: Tenant, *, model_type: str = "") -> dict[str, list[dict[str,
                 fid = rows[0].factory.name
                 item = {"llm_name": name, "model_type": kind, "fid": fid, "status": VALID}
                 groups[fid].append({**item, "id": (usable or rows)[0].pk, "available": bool(usable)})
+    for model in _served(tenant):
+        for kind in model.model_types or ():
+            if model_type in kind:
+                groups[model.service.name].append({**_of_service(model), "model_type": kind})
     return dict(groups)
 
 
@@ -94,6 +101,24 @@ def _catalogue(names: set[str]) -> list[LLM]:
     rows = LLM.objects.valid().filter(factory__status=VALID).select_related("factory").defer("factory__logo")
     candidates = rows.filter(built_in | Q(llm_name__in=names)) if len(names) <= 500 else rows
     return list(candidates.order_by("factory__name", "llm_name"))
+
+
+def _served(tenant: Tenant) -> QuerySet[ServiceModel]:
+    """Of services that no factory is called like: its models would be taken for the factory's."""
+    named_alike = LLMFactory.objects.order_by().values("name")
+    return defaults.choosable_served(tenant).exclude(service__name__in=named_alike).order_by("service__name", "name")
+
+
+def _of_service(model: ServiceModel) -> dict[str, Any]:
+    return {
+        "llm_name": model.name,
+        "fid": model.service.name,
+        "max_tokens": model.max_tokens or DEFAULT_MAX_TOKENS,
+        "is_tools": model.tooling,
+        "status": VALID,
+        "id": None,
+        "available": True,
+    }
 
 
 def _is_built_in(factory: LLMFactory) -> bool:

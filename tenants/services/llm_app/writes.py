@@ -170,7 +170,7 @@ def _kind(name: str) -> LLMType:
         return LLMType(name)
     except ValueError:
         raise InvalidInput(
-            f"Unknown model type: {name[:40]}", hint=f"Known: {', '.join(LLMType)}.", code="unknown_type"
+            f"Unknown model type: {name[:40]}.", hint=f"Known: {', '.join(LLMType)}.", code="unknown_type"
         ) from None
 
 
