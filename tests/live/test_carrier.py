@@ -21,6 +21,8 @@ from tests.live.stack import ROOT, Stack, fetch, free_port
 from tests.live.test_chaos import books, database_away
 from usage.carrier import LOCK, TITLE
 
+pytestmark = pytest.mark.once
+
 ENDS_WITHIN_S = 15.0  # 2 s by its own bound; the rest is for a machine that is busy
 SEED = """
 from django.contrib.auth.models import User
@@ -29,7 +31,6 @@ from providers.models import LLMFactory
 from tenants.models import Membership, Tenant
 from tenants.services import credentials, tenant_llms, tokens
 
-pytestmark = pytest.mark.once
 user = User.objects.create(username="owner")
 tenant = Tenant.objects.create(name="T")
 Membership.objects.create(tenant=tenant, user=user, role="owner")

@@ -14,6 +14,8 @@ from cryptography.fernet import Fernet
 
 from tests.live.stack import ROOT, Stack
 
+pytestmark = pytest.mark.once
+
 MAKE = """
 import json
 from core.secrets import seal
@@ -32,7 +34,6 @@ import json
 from core.secrets import SecretError
 from tenants.models import Credential
 
-pytestmark = pytest.mark.once
 def text(row):
     try:
         return row.open_secret().reveal(origin="https://api.example.com:443")
