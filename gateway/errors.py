@@ -153,8 +153,15 @@ def of_upstream(error: UpstreamError) -> GatewayError:
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    param = error.param if error.http_status == 400 else ""
     return GatewayError(
-        error.http_status, f"{error}{words}", code=error.code, kind=kind, headers=headers, upstream=error
+        error.http_status,
+        f"{error}{words}",
+        code=error.code,
+        param=param or None,
+        kind=kind,
+        headers=headers,
+        upstream=error,
     )
 
 

@@ -125,7 +125,10 @@ async def _open_chat(call: Call, pool: Pool, kind: _Kind[Out], deployment: Deplo
     dialect = dialects.get(target.dialect)
     if not deployment.streams:
         raise Unsupported(
-            f"{deployment.factory} cannot stream its answers.", hint="Leave stream out, or say false.", step="build"
+            f"{deployment.factory} cannot stream its answers.",
+            hint="Leave stream out, or say false.",
+            step="build",
+            param="stream",
         )
     relay = kind(call, target, dialect)
 

@@ -55,6 +55,7 @@ class UpstreamError(Exception):
 
     `step` says how far the call came: build, sign, dns, connect, tls, send, headers, body, status (the upstream
     answered with an error) or parse. `upstream_status` and `upstream_code` are the upstream's own, `detail` its words.
+    `param` is the parameter that is to blame, where one is named.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -74,6 +75,7 @@ class UpstreamError(Exception):
         step: str = "",
         upstream_status: int | None = None,
         upstream_code: str = "",
+        param: str = "",
         detail: str = "",
         retry_after_s: float | None = None,
     ) -> None:
@@ -83,13 +85,14 @@ class UpstreamError(Exception):
         self.step = step
         self.upstream_status = upstream_status
         self.upstream_code = upstream_code
+        self.param = param
         self.detail = detail
         self.retry_after_s = retry_after_s
 
     def without(self, secrets: Iterable[str]) -> Self:
         """This error, with the secrets and whatever else looks like a key taken out of its texts."""
         gone = frozenset(secrets)
-        for name in ("message", "hint", "detail", "upstream_code"):
+        for name in ("message", "hint", "detail", "upstream_code", "param"):
             setattr(self, name, redact(getattr(self, name), secrets=gone))
         self.args = (self.message,)
         return self

@@ -122,4 +122,4 @@ def get_request(url: str) -> UpstreamRequest:
 def require(payload: Mapping[str, Any], *names: str) -> None:
     """Raise BadRequest if the payload lacks one of them."""
     if missing := [name for name in names if payload.get(name) in (None, "", [], b"")]:
-        raise BadRequest(f"The request needs {', '.join(missing)}.", step="build")
+        raise BadRequest(f"The request needs {', '.join(missing)}.", step="build", param=missing[0])

@@ -98,11 +98,15 @@ def unexpected(message: str, headers: Mapping[str, str], body: bytes) -> BadRepl
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What an error body says, whichever shape it has. `codes` are its structured codes in lower case."""
+    """What an error body says, whichever shape it has.
+
+    `codes` are its structured codes in lower case, `param` the parameter that it names, if it names one.
+    """
 
     message: str = ""
     codes: tuple[str, ...] = ()
     structured: bool = False  # a JSON error object, not just any JSON or a web page
+    param: str = ""
 
     @property
     def code(self) -> str:
@@ -127,7 +131,7 @@ def read_problem(body: bytes) -> Problem:
     message = _message(inner) or (error if isinstance(error, str) else "") or _message(data)
     codes = tuple(dict.fromkeys((*_codes(inner), *_codes(data))))
     named = isinstance(data.get("error"), dict | str) or data.get("object") == "error" or bool(codes)
-    return Problem(words(message, 300), codes, structured=bool(named))
+    return Problem(words(message, 300), codes, structured=bool(named), param=_param(inner) or _param(data))
 
 
 def _message(data: Mapping[str, Any]) -> str:
@@ -135,6 +139,14 @@ def _message(data: Mapping[str, Any]) -> str:
         if isinstance(value := data.get(name), str) and value.strip():
             return value
     return ""
+
+
+def _param(data: Mapping[str, Any]) -> str:
+    """OpenAI's `param`, or the place in the body that FastAPI's `loc` says."""
+    found = data.get("param")
+    if isinstance(place := data.get("loc"), list):
+        found = ".".join(str(step) for step in place if isinstance(step, str | int)).removeprefix("body.")
+    return words(found, 80) if isinstance(found, str) else ""
 
 
 def _codes(data: Mapping[str, Any]) -> list[str]:

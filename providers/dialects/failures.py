@@ -164,6 +164,7 @@ def make(
         step="status",
         upstream_status=status,
         upstream_code=problem.code,
+        param=problem.param,
         detail=problem.message,
         retry_after_s=retry_after_s,
     )

@@ -46,11 +46,12 @@ def bad(message: str) -> BadRequest:
     return BadRequest(message, step="build")
 
 
-def unsupported(what: str, dialect: str) -> Unsupported:
+def unsupported(what: str, dialect: str, *, param: str = "") -> Unsupported:
     return Unsupported(
         f"The wire format “{dialect}” cannot express {what[:120]}.",
         hint="Leave it out, or use a model of another factory.",
         step="build",
+        param=param,
     )
 
 
@@ -61,7 +62,7 @@ def refuse_others(payload: Mapping[str, Any], known: Collection[str], dialect: s
             continue
         if name == "parallel_tool_calls" and not payload.get("tools"):
             continue
-        raise unsupported(f"the parameter {name!s}", dialect)
+        raise unsupported(f"the parameter {name!s}", dialect, param=str(name)[:80])
 
 
 def messages(payload: Mapping[str, Any], dialect: str) -> list[Mapping[str, Any]]:

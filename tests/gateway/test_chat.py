@@ -178,6 +178,23 @@ def test_an_error_before_the_first_piece_is_an_answer_of_its_own(office: Office,
     assert "No such role" in reply.error["message"]
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "param"),
+    [
+        (400, {"error": {"message": "must be at most 2", "param": "temperature"}}, "temperature"),
+        (422, {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Field required"}]}, "messages.0.role"),
+        (400, {"error": {"message": "no", "param": None}}, None),
+        (400, {"error": {"message": "no", "param": ["temperature"]}}, None),
+        (401, {"error": {"message": "Incorrect API key", "param": "api_key"}}, None),
+    ],
+)
+def test_the_parameter_that_an_upstream_objects_to_is_passed_on(
+    office: Office, upstream: FakeUpstream, status: int, told: Any, param: str | None
+) -> None:
+    upstream.status(CHAT, status, told)
+    assert office.chat().error["param"] == param
+
+
 def test_comments_keep_a_slow_stream_alive(office: Office, upstream: FakeUpstream, settings: Any) -> None:
     settings.GATEWAY_KEEPALIVE_S = 0.1
 

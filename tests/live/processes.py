@@ -43,11 +43,11 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(condition: Callable[[], Any], *, within_s: float = 30.0) -> Any:
-    """What the condition says once it says something."""
+def until(condition: Callable[[], Any], *, within_s: float = 30.0, seen: Callable[[], object] = str) -> Any:
+    """What the condition says once it says something; `seen` tells what there is instead when it never does."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if found := condition():
             return found
         time.sleep(0.1)
-    raise AssertionError("it did not happen")
+    raise AssertionError(f"it did not happen; seen: {seen()}")

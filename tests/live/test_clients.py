@@ -64,7 +64,7 @@ def place(stack: Stack, llamacpp_chat: LlamaCpp, llamacpp_embed: LlamaCpp, fake:
     for name, kind in FAKES.items():
         assert add(stack, name, kind, fake.url, KEY)["retcode"] == 0, name
     names = {ours(name) for name in (llamacpp_chat.model, llamacpp_embed.model, *FAKES)}
-    until(lambda: own_models(stack) == names, within_s=60)
+    until(lambda: own_models(stack) == names, within_s=60, seen=lambda: (own_models(stack), stack.log()[-4000:]))
     yield stack
     empty(stack)
 

@@ -103,7 +103,7 @@ def own_models(stack: Stack) -> set[str]:
 
 def until_listed(stack: Stack, names: set[str]) -> bool:
     """Wait until the tenant's own models are exactly these; how soon that has to be is for `test_workers`."""
-    return bool(until(lambda: own_models(stack) == names))
+    return bool(until(lambda: own_models(stack) == names, seen=lambda: (own_models(stack), stack.log()[-4000:])))
 
 
 def test_wrong_key_for_a_real_server_is_told_and_saves_nothing(emptied: Stack, llamacpp_chat: LlamaCpp) -> None:

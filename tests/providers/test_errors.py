@@ -34,6 +34,7 @@ from providers.errors import (
     Verdict,
     WrongURL,
 )
+from providers.target import Target
 from providers.wire import Operation
 
 JSON = {"content-type": "application/json"}
@@ -152,6 +153,16 @@ def test_an_answer_is_classified_by_status_then_code_then_text(status: int, body
 )
 def test_an_error_inside_a_success_is_classified_too(body: Any, kind: type) -> None:
     assert type(classify_body(200, json.dumps(body).encode())) is kind
+
+
+def test_what_a_wire_format_cannot_express_is_named() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "logit_bias": {"1": 2}}
+    with pytest.raises(Unsupported) as refused:
+        get("anthropic").build(Operation.CHAT, body, Target("F", "m", "https://api.example.com"))
+    assert refused.value.param == "logit_bias"
+    with pytest.raises(BadRequest) as lacking:
+        get("cohere").build(Operation.RERANK, {"model": "m", "query": "?"}, Target("F", "m", "https://api.example.com"))
+    assert lacking.value.param == "documents"
 
 
 def test_every_class_says_what_to_do_and_how_to_go_on() -> None:
