@@ -71,10 +71,19 @@ def _object(body: bytes) -> dict[str, Any]:
         else:
             payload = orjson.loads(body)
     except (ValueError, RecursionError) as error:
-        raise errors.bad_json(body, error) from None
+        raise errors.bad_json(body, _strictly(body) or error) from None
     if not isinstance(payload, dict):
         raise errors.bad_request("The request's body must be a JSON object.")
     return payload
+
+
+def _strictly(body: bytes) -> Exception | None:
+    """What is wrong with it by the letter of JSON, and where."""
+    try:
+        orjson.loads(body)
+    except ValueError as error:
+        return error
+    return None
 
 
 def _no_number(name: str) -> NoReturn:

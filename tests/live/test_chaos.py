@@ -200,18 +200,16 @@ def test_calls_go_on_and_are_booked_later_while_the_database_is_away(place: Stac
     balanced(stack, load)
 
 
-@pytest.mark.skipif(not IS_THERE, reason="PostgreSQL's server is not installed")
-def test_calls_go_on_and_are_booked_later_while_postgresql_is_stopped(fake: FakeUpstream) -> None:
-    server = PostgresServer()
+@contextmanager
+def survived(fake: FakeUpstream, server: PostgresServer | RedisServer, setting: str) -> Iterator[Load]:
+    """Load on an installation with a server of its own: what is done to the server fails, delays or loses no call."""
     server.start()
     stack = None
     try:
-        stack = started(fake, DATABASE_URL=server.url)
+        stack = started(fake, **{setting: server.url})
         with Load(stack) as load:
             load.goes_on()
-            server.stop()
-            load.goes_on_for(AWAY_S)
-            server.start()
+            yield load
             load.goes_on()
         assert set(load.answers) == {200}, load.answers
         assert load.slowest_s < ANSWERS_WITHIN_S
@@ -222,27 +220,23 @@ def test_calls_go_on_and_are_booked_later_while_postgresql_is_stopped(fake: Fake
         server.stop()
 
 
+@pytest.mark.skipif(not IS_THERE, reason="PostgreSQL's server is not installed")
+def test_calls_go_on_and_are_booked_later_while_postgresql_is_stopped(fake: FakeUpstream) -> None:
+    server = PostgresServer()
+    with survived(fake, server, "DATABASE_URL") as load:
+        server.stop()
+        load.goes_on_for(AWAY_S)
+        server.start()
+
+
 @pytest.mark.skipif(BINARY is None, reason="redis-server is not installed")
 def test_calls_go_on_while_redis_is_paused_killed_and_back(fake: FakeUpstream) -> None:
     redis = RedisServer()
-    redis.start()
-    stack = None
-    try:
-        stack = started(fake, REDIS_URL=redis.url)
-        with Load(stack) as load:
-            load.goes_on()
-            redis.pause()
-            load.goes_on(100)
-            redis.resume()
-            load.goes_on()
-            redis.stop()
-            load.goes_on(100)
-            redis.start()
-            load.goes_on()
-        assert set(load.answers) == {200}, load.answers
-        assert load.slowest_s < ANSWERS_WITHIN_S
-        balanced(stack, load)
-    finally:
-        if stack is not None:
-            stack.close()
+    with survived(fake, redis, "REDIS_URL") as load:
+        redis.pause()
+        load.goes_on(100)
+        redis.resume()
+        load.goes_on()
         redis.stop()
+        load.goes_on(100)
+        redis.start()

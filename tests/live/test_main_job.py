@@ -69,9 +69,10 @@ def emptied(stack: Stack) -> Iterator[Stack]:
 
 
 def empty(stack: Stack) -> None:
-    while rows := stack.get("/api/credentials/")[1]["results"]:
-        for row in rows:
-            assert request(stack, "DELETE", f"/api/credentials/{row['id']}/")[0] == 204
+    for what in ("routes", "credentials"):
+        while rows := stack.get(f"/api/{what}/")[1]["results"]:
+            for row in rows:
+                assert request(stack, "DELETE", f"/api/{what}/{row['id']}/")[0] == 204
 
 
 def test_models_of_a_real_server_are_added_listed_and_disabled(

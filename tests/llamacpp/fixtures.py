@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.processes import end_with_the_tests
-from tests.live.stack import ROOT, fetch, free_port
-
-START_WITHIN_S = 60.0
+from tests.live.programs import running
+from tests.live.stack import free_port
 
 
 @dataclass(frozen=True)
@@ -34,26 +30,10 @@ def serving(folder: Path, kind: str, write: Callable[[Path], Path]) -> Iterator[
     alias, api_key, port = f"tiny-{kind}", f"sk-local-{kind}-0123456789abcdef", free_port()
     model = write(folder / f"{alias}.gguf")
     log = folder / f"{alias}.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.llamacpp.server", str(model), str(port), kind, alias, api_key],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=end_with_the_tests,
-        )
     url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + START_WITHIN_S
-        while fetch(f"{url}/health")[0] != 200:
-            if process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"llama.cpp did not start:\n{log.read_text()[-3000:]}")
-            time.sleep(0.05)
+    command = [sys.executable, "-m", "tests.llamacpp.server", str(model), str(port), kind, alias, api_key]
+    with running(command, healthy=f"{url}/health", log=log) as process:
         yield LlamaCpp(f"{url}/v1", alias, api_key, process.pid)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _server(kind: str, writer: str, factory: pytest.TempPathFactory) -> Iterator[LlamaCpp]:
