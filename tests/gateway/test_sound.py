@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from gateway.app import Gateway
+from llmadmin.http import HttpProtocol
 from providers.models import LLM
 from tests.fakes.upstream import FakeUpstream, Handler
 from tests.gateway.calling import ACTOR, Office, Reply, endless, send
@@ -169,9 +170,13 @@ def test_a_failure_before_the_first_byte_is_tried_again(office: Office, upstream
     assert [code for _, code, _ in only(office).attempts] == ["overloaded", "ok"]
 
 
+def config(gateway: Gateway) -> uvicorn.Config:
+    return uvicorn.Config(gateway, port=0, http=HttpProtocol, ws="none", lifespan="off", log_level="critical")
+
+
 async def over_http(gateway: Gateway, office: Office, body: dict[str, Any]) -> bytes:
     """All bytes that a real server sent until it closed the connection."""
-    server = uvicorn.Server(uvicorn.Config(gateway, port=0, lifespan="off", log_level="critical"))
+    server = uvicorn.Server(config(gateway))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)

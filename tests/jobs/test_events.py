@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 import rest_framework.views  # noqa: F401  (core.drf and it import each other: this one has to be first)
-import uvicorn
 from django.core.asgi import get_asgi_application
 from django.db import connection
 
 from jobs.api import events
 from jobs.models import Job, JobState
 from tests.api.world import session
+from tests.fakes.http import running as serving
 from tests.live.processes import until
-from tests.live.stack import free_port
 from tests.people import People, make_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,23 +28,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def port(transactional_db: None) -> Iterator[int]:
     """Django's own ASGI application, served in another thread."""
-    chosen = free_port()
-    config = uvicorn.Config(
-        get_asgi_application(),
-        host="127.0.0.1",
-        port=chosen,
-        lifespan="off",
-        log_config=None,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until(lambda: server.started)
-    yield chosen
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
+    with serving(get_asgi_application(), timeout_graceful_shutdown=1) as (_, chosen, _):
+        yield chosen
     events._reader.submit(lambda: connection.close()).result(10)
 
 
