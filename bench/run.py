@@ -22,6 +22,7 @@ OURS, DIRECT = "llmadmin", "direct"
 ALONE, MANY, CROWD = CONNECTIONS = 1, 32, 256
 OTHERS = ("nginx", "Portkey", "LiteLLM")
 HELD = 1000
+GROWTH_STEP_S = 20
 PAUSE_S = 0.4
 
 
@@ -84,13 +85,14 @@ def measure(folder: Path, stack: ExitStack, seconds: int, others: tuple[str, ...
         )
         if calls:
             before = gateways.memory_mb(process)
-            took = max(1, round(calls / max(1.0, found[OURS].whole[MANY].per_s)))
-            done = whole(door, folder, connections=MANY, seconds=took)
+            made = failed = 0
+            while made < calls:
+                rate = whole(door, folder, connections=MANY, seconds=GROWTH_STEP_S)
+                made, failed = made + round(rate.per_s * GROWTH_STEP_S), failed + rate.failed
+                if not rate.per_s:
+                    break  # it answers no more
             after = gateways.memory_mb(process)
-            print(
-                f"llmadmin: {before:.0f} MB, {after:.0f} MB after {done.per_s * took:,.0f} further calls, "
-                f"{done.failed} of them failed"
-            )
+            print(f"llmadmin: {before:.0f} MB, {after:.0f} MB after {made:,} further calls, {failed} of them failed")
     return found
 
 
