@@ -22,6 +22,7 @@ Out = TypeVar("Out", covariant=True)
 
 DONE = b"data: [DONE]\n\n"
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_TELLING = (b'"usage"', b"[DONE]", b'"error"')
 KEPT_BYTES = 256 * 1024  # of what has been said, until it is counted
 
 
@@ -214,16 +215,13 @@ class Passed:
 
     def _pass(self, data: bytes, *, torn: bool = False) -> bytes:
         """`torn`: the stream ended before the event did, so it may be half of one."""
-        plain = (
-            not torn
-            and not self._last
-            and data.startswith(b"data:")
-            and not (b'"usage"' in data or b"[DONE]" in data or b'"error"' in data or b"\r" in data)
-        )
-        if not plain:
+        plain = b""
+        if not torn and not self._last and b"\r" not in data:
+            plain, data = _plain(data)
+            self._to_finish -= plain.count(b'"finish_reason":"') + plain.count(b'"finish_reason": "')
+        if data:
             data = self._look(data)
-        else:
-            self._to_finish -= data.count(b'"finish_reason":"') + data.count(b'"finish_reason": "')
+        data = plain + data if plain else data
         if data:
             self._any = True
             self._kept.append(data)
@@ -291,6 +289,22 @@ def _finishes(chunk: Mapping[str, Any]) -> int:
     if not isinstance(choices, list):
         return 0
     return sum(1 for choice in choices if isinstance(choice, dict) and choice.get("finish_reason"))
+
+
+def _plain(data: bytes) -> tuple[bytes, bytes]:
+    """The events that say nothing but what the caller gets, and those from the first on that say more, or are none."""
+    told = min((at for mark in _TELLING if (at := data.find(mark)) >= 0), default=len(data))
+    end = data.rfind(b"\n\n", 0, told) + 2
+    if end < 2 or not data.startswith(b"data:"):
+        return b"", data
+    plain = data[:end]
+    try:
+        events = orjson.loads(b"[%b]" % plain[5:-2].replace(b"\n\ndata:", b","))  # parsed at once, which is quicker
+    except orjson.JSONDecodeError:
+        return b"", data
+    if len(events) != plain.count(b"\n\n") or not all(type(event) is dict for event in events):
+        return b"", data
+    return plain, data[end:]
 
 
 def _whole(data: bytes) -> tuple[bytes, bytes]:

@@ -256,8 +256,11 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = self.server.fake.received(self.request_now)
         if behaviour is not None:
             behaviour(self)
-        else:
+            return
+        try:
             self.answer()
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # as servers do with nonsense
+            self.json({"error": {"message": "What is that?", "type": "invalid_request_error"}}, status=400)
 
     def answer(self) -> None:
         """What a healthy server answers."""

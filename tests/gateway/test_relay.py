@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.relay import Events, Passed, Relay, Translated
 from providers import dialects
-from providers.errors import UpstreamError
+from providers.errors import BadReply, UpstreamError
 from providers.wire import Operation
 
 pytestmark = pytest.mark.once
@@ -106,3 +106,25 @@ def test_whatever_comes_is_passed_or_an_upstreams_error(events: list[Any], rest:
         except UpstreamError as error:
             assert error.hint
         assert relay.said_tokens() >= 0
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"data: {\n\n",
+        b"data: 5\n\n",
+        b"data: {}, {}\n\n",
+        b"data: \xff\n\n",
+        b'data: {"a": 1\n\ndata: "b": 2}\n\n',
+        event(chunk("b")) + b"data: {\n\n",
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_an_event_that_is_none_ends_the_stream_after_those_before_it(broken: bytes, together: bool) -> None:
+    good = event(chunk("a"))
+    relay = Passed(choices=1, show_usage=False)
+    said = relay.feed(good + broken) if together else relay.feed(good)
+    assert said.startswith(good)
+    with pytest.raises(BadReply):
+        relay.feed(b"" if together else broken)
+        relay.feed(b"")
