@@ -154,7 +154,7 @@ CACHES = (
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URL,
-            "KEY_PREFIX": "llmadmin",
+            "KEY_PREFIX": f"{REDIS_PREFIX}cache",
             "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
         }
     }

@@ -15,10 +15,12 @@ import time
 
 from tests import backend, leftovers
 
+PROCESSES = str(min(os.cpu_count() or 2, 4) + 1)  # some of them always wait for something
+
 
 def run(name: str, arguments: list[str], **env: str) -> bool:
     print(f"\nbackend: {backend.NAMES[name]}", flush=True)
-    command = [sys.executable, "-m", "pytest", "-n", os.environ.get("TEST_PROCESSES", "2"), *arguments]
+    command = [sys.executable, "-m", "pytest", "-n", os.environ.get("TEST_PROCESSES", PROCESSES), *arguments]
     with subprocess.Popen(command, env={**os.environ, "TEST_BACKEND": name, **env}) as process:
         signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(signal.SIGINT))  # pytest then cleans up
         return process.wait() == 0

@@ -64,6 +64,14 @@ def test_servers_are_used_when_they_are_named(tmp_path: Path) -> None:
     assert found["CELERY_BROKER_URL"] == "redis://cache.example:6380/2"
 
 
+def test_installations_that_share_a_redis_share_no_key(tmp_path: Path) -> None:
+    shared = {"REDIS_URL": "redis://cache.example:6380/2"}
+    done = read(tmp_path, "CACHES", "CELERY_BROKER_TRANSPORT_OPTIONS", **shared, REDIS_PREFIX="ours:")
+    found = json.loads(done.stdout)
+    assert found["CACHES"]["default"]["KEY_PREFIX"].startswith("ours:")
+    assert found["CELERY_BROKER_TRANSPORT_OPTIONS"]["global_keyprefix"] == "ours:"
+
+
 def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "port").write_text("8123\n")
     assert json.loads(read(tmp_path, "PORT", PORT_FILE=str(tmp_path / "port")).stdout)["PORT"] == 8123

@@ -10,7 +10,7 @@ from jobs.services import queue, requests, runner
 from providers.models import LLM, LLMFactory
 from tests.people import actor_of, make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)  # a job that takes long says so through another connection
 
 
 def test_the_fixtures_are_imported_once_however_many_ask() -> None:

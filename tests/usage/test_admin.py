@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.test import Client
 
 from core.clock import now
@@ -141,7 +140,6 @@ def test_a_day_is_shown_and_chosen(admin: Client, people: People, calls: list[Ca
 
 
 def test_the_dashboard_sums_up_the_last_days(admin: Client, people: People, calls: list[CallRecord]) -> None:
-    cache.clear()
     usage = admin.get("/admin/").context["usage"]
     assert dict(usage["numbers"]) == {"calls": "4", "tokens": "4,034", "USD": "3.75", "errors": "1", "unpriced": "1"}
     assert [day["percent"] for day in usage["days"]] == [0] * 10 + [0, 100, 100, 100]
@@ -150,7 +148,6 @@ def test_the_dashboard_sums_up_the_last_days(admin: Client, people: People, call
 
 
 def test_an_empty_dashboard_opens(admin: Client) -> None:
-    cache.clear()
     usage = admin.get("/admin/").context["usage"]
     assert dict(usage["numbers"])["calls"] == "0"
     assert (len(usage["days"]), usage["models"], usage["tenants"]) == (14, [], [])
