@@ -21,6 +21,8 @@ from django.db import connections
 from core.ids import new_id
 
 MAX_ARGUMENTS = 1_000_000  # letters
+# What is mended: to try takes time that grows with the letters times the brackets, half a second within these.
+MAX_MENDED, MAX_MENDED_BRACKETS = 4_000, 50
 BEGINS = "Begin to call..."
 
 
@@ -110,9 +112,16 @@ def arguments_of(given: Any) -> dict[str, Any] | None:
         try:
             given = json.loads(given)
         except (ValueError, RecursionError):
-            with suppress(ValueError, RecursionError):
-                given = json_repair.loads(given)
+            given = _mended(given)
     return given if isinstance(given, dict) else None
+
+
+def _mended(text: str) -> Any:
+    if len(text) > MAX_MENDED or text.count("{") + text.count("[") > MAX_MENDED_BRACKETS:
+        return None
+    with suppress(ValueError, RecursionError):
+        return json_repair.loads(text)
+    return None
 
 
 def history(message: Mapping[str, Any], asked: Sequence[Asked], results: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,14 @@ def test_arguments_are_an_object_or_nothing(text: str) -> None:
 @pytest.mark.parametrize("given", ["[" * 100_000, "{" * 100_000, "x" * 2_000_000, 3, ["a"], "true"])
 def test_arguments_that_are_none_are_told(given: object) -> None:
     assert tools.arguments_of(given) in (None, {})
+
+
+@pytest.mark.parametrize("piece", ["{", '["', '{"', "{]", '"“', ":", "\\", "/*", "("])
+def test_to_mend_arguments_takes_no_time_to_speak_of(piece: str) -> None:
+    for letters in (tools.MAX_MENDED, 60_000):
+        began = time.process_time()
+        tools.arguments_of(('{"a": ' + piece * letters)[:letters])
+        assert time.process_time() - began < 5, "once it was minutes"
 
 
 def test_what_a_tool_returns_becomes_text() -> None:
