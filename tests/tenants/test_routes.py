@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from tenants.models import AuditEvent, Credential, CredentialState, OnError, Rou
 from tenants.services import credentials, defaults, drafts, routes, tenant_llms
 from tenants.services.route_plans import MAX_TARGETS, RoutePlan, TargetPlan, plan_of
 from tests.people import People, make_people
+from tests.racing import raised_meanwhile
 from tests.tenants.setting import ACTOR, make_factory, plan, save_credential, serve
 
 pytestmark = pytest.mark.django_db
@@ -411,29 +411,9 @@ def test_a_deleted_tenant_takes_its_routes_along(credential: Credential) -> None
 def test_a_model_that_is_being_deleted_is_given_to_no_route(transactional_db: None) -> None:
     credential = save_credential(make_people().tenant, make_factory(), None, base_url=URL)
     serve(credential, small="chat")
-    target, deleted, go_on, raised = to("small"), threading.Event(), threading.Event(), list[Exception]()
-
-    def delete() -> None:
-        with transaction.atomic():
-            tenant_llms.delete([model("small")], actor=ACTOR)
-            deleted.set()
-            go_on.wait(30)
-        connection.close()
-
-    def create() -> None:
-        try:
-            make(credential, target)
-        except Exception as error:
-            raised.append(error)
-        connection.close()
-
-    threads = [threading.Thread(target=delete), threading.Thread(target=create)]
-    threads[0].start()
-    assert deleted.wait(30)
-    threads[1].start()
-    threads[1].join(0.5)  # it waits for the deletion, or has not come so far; both end the same way
-    go_on.set()
-    for thread in threads:
-        thread.join(60)
+    target = to("small")
+    raised = raised_meanwhile(
+        lambda: tenant_llms.delete([model("small")], actor=ACTOR), lambda: make(credential, target)
+    )
     assert [type(error) for error in raised] == [NotFound]
     assert not Route.objects.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from tenants.models import AuditEvent, Credential, OnError, Route, RouteTarget, 
 from tenants.services import routes
 from tenants.services.route_plans import RoutePlan, TargetPlan, plan_of
 from tests.people import People, make_people
+from tests.racing import raised_meanwhile
 from tests.runtimes.making import make_service
 from tests.tenants.setting import ACTOR, make_factory, save_credential, serve
 
@@ -162,30 +162,10 @@ def test_a_service_that_is_being_deleted_is_given_to_no_route(transactional_db: 
     ServiceModel.objects.create(service=service, name="llama:8b", model_types=["chat"])
     route = make(credential, *((own(), served()) if present else (own(),)))
     plan = (own(), served(weight=2))
-    deleted, go_on, raised = threading.Event(), threading.Event(), list[Exception]()
-
-    def delete() -> None:
-        with transaction.atomic():
-            services.delete(service_id=service.pk, actor=ACTOR)
-            deleted.set()
-            go_on.wait(30)
-        connection.close()
-
-    def update() -> None:
-        try:
-            routes.update(route, targets=plan, actor=ACTOR)
-        except Exception as error:
-            raised.append(error)
-        connection.close()
-
-    threads = [threading.Thread(target=delete), threading.Thread(target=update)]
-    threads[0].start()
-    assert deleted.wait(30)
-    threads[1].start()
-    threads[1].join(0.5)  # it waits for the deletion, or has not come so far; both end the same way
-    go_on.set()
-    for thread in threads:
-        thread.join(60)
+    raised = raised_meanwhile(
+        lambda: services.delete(service_id=service.pk, actor=ACTOR),
+        lambda: routes.update(route, targets=plan, actor=ACTOR),
+    )
     assert [type(error) for error in raised] == [NotFound]
     assert [target.service_model_id for target in route.targets.all()] == [None]
 
