@@ -6,6 +6,7 @@ stream is for the pipeline to send, once the call is in the ledger.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
@@ -23,6 +24,7 @@ Out = TypeVar("Out", covariant=True)
 DONE = b"data: [DONE]\n\n"
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _TELLING = (b'"usage"', b"[DONE]", b'"error"')
+_HALVES = re.compile(rb"(\\\\)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")  # of surrogate pairs, and what looks like them
 KEPT_BYTES = 256 * 1024  # of what has been said, until it is counted
 
 
@@ -243,7 +245,7 @@ class Passed:
                 self.ended = True
                 break
             try:
-                event = orjson.loads(text)
+                event = _event(text)
             except orjson.JSONDecodeError:
                 self._error = BadReply("An event of the stream is not JSON.", step="parse")
                 break
@@ -271,7 +273,7 @@ class Passed:
             for block in data.split(b"\n\n"):
                 if text := _data_of(block):
                     try:
-                        chunk = orjson.loads(text)
+                        chunk = _event(text)
                     except orjson.JSONDecodeError:
                         continue
                     if isinstance(chunk, dict):
@@ -289,6 +291,14 @@ def _finishes(chunk: Mapping[str, Any]) -> int:
     if not isinstance(choices, list):
         return 0
     return sum(1 for choice in choices if isinstance(choice, dict) and choice.get("finish_reason"))
+
+
+def _event(text: bytes) -> Any:
+    """Raises JSONDecodeError for what is no JSON. Half of an emoji may pass: the next event has the other half."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return orjson.loads(_HALVES.sub(rb"\1", text))
 
 
 def _plain(data: bytes) -> tuple[bytes, bytes]:
